@@ -1,0 +1,84 @@
+//! Units and tickets: what the keyspace queues for the database, and what a held reply waits for. A unit is all
+//! changes of one command, or of one whole EXEC; it commits whole or not at all.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use smallvec::SmallVec;
+
+use super::{Change, RecordId};
+
+/// How a unit ended, or that it has not yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Queued or under way.
+    Pending,
+    /// Durable.
+    Committed,
+    /// Not applied, now or later: the database is away or refused it.
+    Failed,
+    /// Under way when the database went away; only the database knows.
+    Unknown,
+}
+
+const PENDING: u8 = 0;
+const COMMITTED: u8 = 1;
+const FAILED: u8 = 2;
+const UNKNOWN: u8 = 3;
+
+/// What a held reply waits for: the outcome of one unit.
+#[derive(Clone, Debug, Default)]
+pub struct Ticket(Arc<AtomicU8>);
+
+impl Ticket {
+    /// The outcome so far. Once it is not `Pending`, it never changes for those who were told.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match self.0.load(Ordering::Acquire) {
+            PENDING => Outcome::Pending,
+            COMMITTED => Outcome::Committed,
+            FAILED => Outcome::Failed,
+            _ => Outcome::Unknown,
+        }
+    }
+
+    /// Whether two tickets belong to the same unit.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Says how the unit ended. `Unknown` may still become `Committed` or `Failed` when the database is back.
+    pub(super) fn settle(&self, outcome: Outcome) {
+        let code = match outcome {
+            Outcome::Pending => PENDING,
+            Outcome::Committed => COMMITTED,
+            Outcome::Failed => FAILED,
+            Outcome::Unknown => UNKNOWN,
+        };
+        self.0.store(code, Ordering::Release);
+    }
+}
+
+/// What a unit does.
+#[derive(Clone, Debug)]
+pub enum Work {
+    /// Changes of records, in the order in which they took effect.
+    Changes(SmallVec<[(RecordId, Change); 1]>),
+    /// All keys of one Redis database, or of all, are deleted: a barrier, nothing overtakes it.
+    Clear {
+        /// The database number.
+        database: Option<u8>,
+    },
+    /// Nothing: its ticket is settled when all that was queued before it is.
+    Barrier,
+}
+
+/// All changes of one command or EXEC.
+#[derive(Clone, Debug)]
+pub struct Unit {
+    /// What the replies that made or saw it wait for.
+    pub ticket: Ticket,
+    /// What it does.
+    pub work: Work,
+}
