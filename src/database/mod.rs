@@ -13,6 +13,7 @@ pub mod postgres;
 pub mod sqlite;
 pub mod unit;
 pub mod write_through;
+pub mod writer;
 
 use std::sync::Arc;
 use std::time::Duration;
