@@ -122,6 +122,8 @@ pub enum Handler {
     Client(fn(&App, &mut Client, &Request) -> CommandResult),
     /// Over the whole server; may wait.
     Server(for<'a> fn(&'a App, &'a mut Client, &'a Request) -> BoxFuture<'a, CommandResult>),
+    /// EXEC itself: the queued commands over all their keys at once, as one unit.
+    Exec,
     /// A container: the second word chooses a row of these.
     Container(&'static [Row]),
 }
@@ -132,6 +134,7 @@ impl std::fmt::Debug for Handler {
             Self::Keys(_) => "Keys",
             Self::Client(_) => "Client",
             Self::Server(_) => "Server",
+            Self::Exec => "Exec",
             Self::Container(_) => "Container",
         })
     }

@@ -33,6 +33,8 @@ pub struct Keys<'a> {
     locked: Locked<'a>,
     now_ms: i64,
     database: u8,
+    /// Asked once, under the locks: a command or an EXEC is refused as a whole, never from its middle on.
+    refused: bool,
     changes: SmallVec<[(RecordId, Change); 1]>,
     cleared: Option<Option<u8>>,
     ticket: Option<Ticket>,
@@ -46,6 +48,7 @@ impl<'a> Keys<'a> {
             locked,
             now_ms,
             database,
+            refused: keyspace.write_through.refuses_writes(),
             changes: SmallVec::new(),
             cleared: None,
             ticket: None,
@@ -86,10 +89,16 @@ impl<'a> Keys<'a> {
 
     /// Whether the value of a live key must be loaded before it can be read.
     #[must_use]
-    pub fn is_cold(&self, key: &[u8]) -> bool {
-        let spot = self.keyspace.hot.spot(self.database, key);
-        let entry = self.locked.entry(spot, self.database, key);
+    pub fn is_cold(&self, database: u8, key: &[u8]) -> bool {
+        let spot = self.keyspace.hot.spot(database, key);
+        let entry = self.locked.entry(spot, database, key);
         entry.and_then(|entry| entry.live(self.now_ms)).is_some_and(|life| life.value.is_none())
+    }
+
+    /// Whether changes that need the database are refused.
+    #[must_use]
+    pub fn refuses_writes(&self) -> bool {
+        self.refused
     }
 
     /// The expiry of a live key (`Expiry::NEVER` without TTL); `None` when there is no such key. Counts nothing.
@@ -278,7 +287,7 @@ impl<'a> Keys<'a> {
     }
 
     fn check_writable(&self) -> Result<(), KeysError> {
-        if self.keyspace.write_through.refuses_writes() { Err(KeysError::DatabaseDown) } else { Ok(()) }
+        if self.refused { Err(KeysError::DatabaseDown) } else { Ok(()) }
     }
 
     fn own_ticket(&mut self) -> Ticket {
