@@ -170,6 +170,12 @@ impl WriteThrough {
         }
     }
 
+    /// Whether the database is known to be away.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        self.status() == Status::Down
+    }
+
     /// Units that wait for the writer.
     #[must_use]
     pub fn backlog(&self) -> usize {

@@ -94,6 +94,7 @@ async fn own(app: &Arc<App>, database: &Arc<dyn Database>, loads: Loads) -> End 
     let writer =
         Writer::new(Arc::clone(&app.write_through), keyspace, Arc::clone(database), app.clock.clone(), settings, ownership);
     app.write_through.set_status(Status::Up);
+    *app.database.write() = database.description();
     report(app, sessions, begun.elapsed());
     let end = writer.run().await;
     database.release().await;
@@ -134,7 +135,7 @@ fn writer_settings(app: &App) -> WriterSettings {
 
 /// The line that operators look for.
 fn report(app: &App, sessions: usize, took: Duration) {
-    let description = app.refresh_database_description();
+    let description = app.database.read().clone();
     for warning in &description.warnings {
         warn!("{warning}");
     }
