@@ -53,7 +53,7 @@ pub fn execute(app: &App, client: &mut Client, request: &Request) -> Step {
     let now_ms = app.clock.now_ms();
     let step = match row.handler {
         Handler::Keys(handler) => over_keys(app, client, row, handler, request, now_ms),
-        Handler::Client(handler) => match handler(app, client, request) {
+        Handler::Client(handler) | Handler::ContainerOrAlone(_, handler) => match handler(app, client, request) {
             Ok(reply) => Step::Done(reply, Tickets::new()),
             Err(error) => refused(app, &error),
         },
@@ -72,7 +72,11 @@ pub async fn serve(app: &App, client: &mut Client, row: &'static Row, request: &
     let begun = Instant::now();
     let result = match row.handler {
         Handler::Server(handler) => handler(app, client, request).await,
-        Handler::Keys(_) | Handler::Client(_) | Handler::Exec | Handler::Container(_) => Ok(Reply::OK),
+        Handler::Keys(_)
+        | Handler::Client(_)
+        | Handler::Exec
+        | Handler::Container(_)
+        | Handler::ContainerOrAlone(..) => Ok(Reply::OK),
     };
     app.metrics.observe_command(table::index(row), begun.elapsed(), result.is_err());
     result.unwrap_or_else(|error| error_reply(app, &error))
@@ -81,7 +85,7 @@ pub async fn serve(app: &App, client: &mut Client, row: &'static Row, request: &
 /// The cold values that a request would wait for; a guess made without a lock, to load many requests' values at once.
 #[must_use]
 pub fn cold_keys(app: &App, client: &Client, request: &Request) -> Vec<(u8, Vec<u8>)> {
-    let Ok(row) = table::lookup(request) else { return Vec::new() };
+    let Some(row) = table::lookup(request) else { return Vec::new() };
     if !reads_values(row, request) {
         return Vec::new();
     }
@@ -92,8 +96,8 @@ pub fn cold_keys(app: &App, client: &Client, request: &Request) -> Vec<(u8, Vec<
 
 /// Everything that can refuse a request before it is queued or called.
 fn gates(app: &App, client: &Client, request: &Request) -> Result<&'static Row, CommandError> {
-    let row = table::lookup(request).map_err(|()| unknown(request))?;
-    if !arity_fits(row, request.len()) {
+    let row = table::lookup(request).ok_or_else(|| unknown(request))?;
+    if !row.accepts(request.len()) {
         return Err(CommandError::WrongArity { command: table::full_name(row).to_owned() });
     }
     let has = |flag| row.flags.contains(&flag);
@@ -114,11 +118,6 @@ fn gates(app: &App, client: &Client, request: &Request) -> Result<&'static Row, 
     }
     key_lengths_fit(app, row, request)?;
     Ok(row)
-}
-
-fn arity_fits(row: &Row, words: usize) -> bool {
-    let least = usize::try_from(row.arity.unsigned_abs()).unwrap_or(usize::MAX);
-    if row.arity < 0 { words >= least } else { words == least }
 }
 
 /// A key that an index of the database could not hold is refused before anything is queued.
@@ -238,7 +237,7 @@ impl<'a> Plan<'a> {
         let mut plan = Self { locks: SmallVec::new(), values: SmallVec::new(), whole: false, writes: false };
         let mut database = client.database;
         for request in client.transaction.iter().flat_map(|transaction| &transaction.queue) {
-            let Ok(row) = table::lookup(request) else { continue };
+            let Some(row) = table::lookup(request) else { continue };
             if row.name == "select" {
                 database = selected(request).unwrap_or(database);
             }
@@ -280,11 +279,11 @@ fn end_transaction(client: &mut Client) -> Vec<Request> {
 /// One command of an EXEC; its error is a reply among the others.
 fn run_queued(app: &App, client: &mut Client, locked: &mut Keys<'_>, request: &Request) -> Reply {
     let begun = Instant::now();
-    let Ok(row) = table::lookup(request) else { return error_reply(app, &unknown(request)) };
+    let Some(row) = table::lookup(request) else { return error_reply(app, &unknown(request)) };
     locked.select(client.database);
     let result = match row.handler {
         Handler::Keys(handler) => handler(locked, request),
-        Handler::Client(handler) => handler(app, client, request),
+        Handler::Client(handler) | Handler::ContainerOrAlone(_, handler) => handler(app, client, request),
         // The gates keep these out of the queue.
         Handler::Server(_) | Handler::Exec | Handler::Container(_) => {
             Err(CommandError::other("ERR Command not allowed inside a transaction"))
