@@ -3,7 +3,6 @@
 
 use std::time::Instant;
 
-use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::error::CommandError;
@@ -13,9 +12,6 @@ use crate::database::write_through::Status;
 use crate::keyspace::hot::Access;
 use crate::keyspace::{Keys, KeysError, Lock, Tickets};
 use crate::protocol::{Reply, Request};
-
-/// How much of an unknown command's arguments Redis repeats.
-const SHOWN_BYTES_MAX: usize = 128;
 
 /// A key and its Redis database.
 pub type KeyOf<'a> = (u8, &'a [u8]);
@@ -45,7 +41,7 @@ pub fn execute(app: &App, client: &mut Client, request: &Request) -> Step {
         }
     };
     if let Some(transaction) = &mut client.transaction
-        && !row.flags.contains(&Flag::Unqueued)
+        && !row.has(Flag::Unqueued)
     {
         transaction.queue.push(request.clone());
         return Step::Done(Reply::Simple("QUEUED"), Tickets::new());
@@ -59,10 +55,10 @@ pub fn execute(app: &App, client: &mut Client, request: &Request) -> Step {
         },
         Handler::Exec => exec(app, client, now_ms),
         Handler::Server(_) => Step::Wait(row),
-        Handler::Container(_) => refused(app, &unknown_subcommand(request)),
+        Handler::Container(_) => refused(app, &CommandError::Syntax),
     };
     if let Step::Done(reply, _) = &step {
-        app.metrics.observe_command(table::index(row), begun.elapsed(), matches!(reply, Reply::Error(_)));
+        count(app, row, begun, matches!(reply, Reply::Error(_)));
     }
     step
 }
@@ -72,20 +68,18 @@ pub async fn serve(app: &App, client: &mut Client, row: &'static Row, request: &
     let begun = Instant::now();
     let result = match row.handler {
         Handler::Server(handler) => handler(app, client, request).await,
-        Handler::Keys(_)
-        | Handler::Client(_)
-        | Handler::Exec
-        | Handler::Container(_)
-        | Handler::ContainerOrAlone(..) => Ok(Reply::OK),
+        Handler::Keys(_) | Handler::Client(_) | Handler::Exec | Handler::Container(_) | Handler::ContainerOrAlone(..) => {
+            Ok(Reply::OK)
+        },
     };
-    app.metrics.observe_command(table::index(row), begun.elapsed(), result.is_err());
+    count(app, row, begun, result.is_err());
     result.unwrap_or_else(|error| error_reply(app, &error))
 }
 
 /// The cold values that a request would wait for; a guess made without a lock, to load many requests' values at once.
 #[must_use]
 pub fn cold_keys(app: &App, client: &Client, request: &Request) -> Vec<(u8, Vec<u8>)> {
-    let Some(row) = table::lookup(request) else { return Vec::new() };
+    let Ok(row) = table::resolve(request) else { return Vec::new() };
     if !reads_values(row, request) {
         return Vec::new();
     }
@@ -96,11 +90,8 @@ pub fn cold_keys(app: &App, client: &Client, request: &Request) -> Vec<(u8, Vec<
 
 /// Everything that can refuse a request before it is queued or called.
 fn gates(app: &App, client: &Client, request: &Request) -> Result<&'static Row, CommandError> {
-    let row = table::lookup(request).ok_or_else(|| unknown(request))?;
-    if !row.accepts(request.len()) {
-        return Err(CommandError::WrongArity { command: table::full_name(row).to_owned() });
-    }
-    let has = |flag| row.flags.contains(&flag);
+    let row = table::resolve(request)?;
+    let has = |flag| row.has(flag);
     if !client.authenticated && !has(Flag::NoAuth) {
         return Err(CommandError::other("NOAUTH Authentication required."));
     }
@@ -122,7 +113,7 @@ fn gates(app: &App, client: &Client, request: &Request) -> Result<&'static Row, 
 
 /// A key that an index of the database could not hold is refused before anything is queued.
 fn key_lengths_fit(app: &App, row: &Row, request: &Request) -> Result<(), CommandError> {
-    let longest = positions(row, request.len()).map(|position| request[position].len()).max();
+    let longest = row.keys.of(request.len()).map(|position| request[position].len()).max();
     let limit = app.key_bytes_max();
     if longest.is_some_and(|longest| longest > limit) {
         return Err(CommandError::other(format!("ERR key is longer than key-bytes-max ({limit} bytes)")));
@@ -130,22 +121,8 @@ fn key_lengths_fit(app: &App, row: &Row, request: &Request) -> Result<(), Comman
     Ok(())
 }
 
-/// The words of a request that are keys.
-pub fn positions(row: &Row, words: usize) -> impl Iterator<Item = usize> + use<> {
-    let (first, last, step) = match row.keys {
-        KeyPositions::Range { first, last, step } => {
-            let last = usize::try_from(last).unwrap_or_else(|_| {
-                words.saturating_sub(usize::try_from(last.unsigned_abs()).unwrap_or(usize::MAX))
-            });
-            (first, last.min(words.saturating_sub(1)), step)
-        }
-        KeyPositions::None | KeyPositions::Shards | KeyPositions::All => (1, 0, 1),
-    };
-    (first..=last).step_by(step.max(1))
-}
-
 fn keys_of<'a>(row: &Row, request: &'a Request, database: u8) -> KeysOf<'a> {
-    positions(row, request.len()).map(|position| (database, &*request[position])).collect()
+    row.keys.of(request.len()).map(|position| (database, &*request[position])).collect()
 }
 
 fn reads_values(row: &Row, request: &Request) -> bool {
@@ -189,7 +166,7 @@ fn over_keys(
 }
 
 fn access(row: &Row) -> Access {
-    if row.flags.contains(&Flag::Write) { Access::Write } else { Access::Read }
+    if row.has(Flag::Write) { Access::Write } else { Access::Read }
 }
 
 /// EXEC: all queued commands at one moment, as one unit.
@@ -237,7 +214,7 @@ impl<'a> Plan<'a> {
         let mut plan = Self { locks: SmallVec::new(), values: SmallVec::new(), whole: false, writes: false };
         let mut database = client.database;
         for request in client.transaction.iter().flat_map(|transaction| &transaction.queue) {
-            let Some(row) = table::lookup(request) else { continue };
+            let Ok(row) = table::resolve(request) else { continue };
             if row.name == "select" {
                 database = selected(request).unwrap_or(database);
             }
@@ -247,7 +224,7 @@ impl<'a> Plan<'a> {
             }
             plan.locks.extend(keys);
             plan.whole |= matches!(row.keys, KeyPositions::Shards | KeyPositions::All);
-            plan.writes |= row.flags.contains(&Flag::Write);
+            plan.writes |= row.has(Flag::Write);
         }
         plan.locks.extend(client.watch.keys().iter().map(|watched| (watched.database, &*watched.key)));
         plan
@@ -279,7 +256,10 @@ fn end_transaction(client: &mut Client) -> Vec<Request> {
 /// One command of an EXEC; its error is a reply among the others.
 fn run_queued(app: &App, client: &mut Client, locked: &mut Keys<'_>, request: &Request) -> Reply {
     let begun = Instant::now();
-    let Some(row) = table::lookup(request) else { return error_reply(app, &unknown(request)) };
+    let row = match table::resolve(request) {
+        Ok(row) => row,
+        Err(error) => return error_reply(app, &error),
+    };
     locked.select(client.database);
     let result = match row.handler {
         Handler::Keys(handler) => handler(locked, request),
@@ -289,7 +269,7 @@ fn run_queued(app: &App, client: &mut Client, locked: &mut Keys<'_>, request: &R
             Err(CommandError::other("ERR Command not allowed inside a transaction"))
         }
     };
-    app.metrics.observe_command(table::index(row), begun.elapsed(), result.is_err());
+    count(app, row, begun, result.is_err());
     result.unwrap_or_else(|error| error_reply(app, &error))
 }
 
@@ -316,33 +296,17 @@ fn refused(app: &App, error: &CommandError) -> Step {
 
 fn error_reply(app: &App, error: &CommandError) -> Reply {
     let line = error.to_string();
-    app.metrics.observe_error(&line);
+    app.metrics.count_error(&line);
     Reply::Error(line)
 }
 
-/// Redis's words for a name that is no command or no subcommand.
-fn unknown(request: &Request) -> CommandError {
-    if request.len() > 1 && table::is_container(&request[0]) {
-        return unknown_subcommand(request);
+/// Counts a call, for commandstats and the metrics.
+fn count(app: &App, row: &'static Row, begun: Instant, failed: bool) {
+    app.metrics.commands_processed.increment();
+    let Some(stats) = app.metrics.commands.get(table::index(row)) else { return };
+    stats.calls.increment();
+    stats.microseconds.add(u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX));
+    if failed {
+        stats.failed.increment();
     }
-    let mut shown = String::new();
-    for argument in &request[1..] {
-        if shown.len() >= SHOWN_BYTES_MAX {
-            break;
-        }
-        let room = SHOWN_BYTES_MAX - shown.len();
-        shown.push_str(&format!("'{}' ", text(argument, room)));
-    }
-    let name = text(&request[0], SHOWN_BYTES_MAX);
-    CommandError::other(format!("ERR unknown command '{name}', with args beginning with: {shown}"))
-}
-
-fn unknown_subcommand(request: &Request) -> CommandError {
-    let container = text(&request[0], SHOWN_BYTES_MAX).to_uppercase();
-    let name = request.get(1).map(|name| text(name, SHOWN_BYTES_MAX)).unwrap_or_default();
-    CommandError::other(format!("ERR unknown subcommand '{name}'. Try {container} HELP."))
-}
-
-fn text(bytes: &Bytes, at_most: usize) -> String {
-    String::from_utf8_lossy(&bytes[..bytes.len().min(at_most)]).into_owned()
 }

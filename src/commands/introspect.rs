@@ -6,7 +6,7 @@ mod description;
 
 use super::error::CommandError;
 use super::table::{CommandResult, Flag, Group, Handler, KeyPositions, Loads, Row};
-use super::{args, execute, glob, help, table};
+use super::{args, glob, help, table};
 use crate::app::{App, Client};
 use crate::protocol::{Reply, Request};
 
@@ -174,13 +174,16 @@ fn list(_: &App, _: &mut Client, request: &Request) -> CommandResult {
 
 fn get_keys(_: &App, _: &mut Client, request: &Request) -> CommandResult {
     let words = &request[2..];
-    let row = table::lookup(words).ok_or_else(|| CommandError::other("ERR Invalid command specified"))?;
+    let row = table::find(&words[0]).and_then(|row| match row.subcommands() {
+        [] => Some(row),
+        [..] => row.subcommand(&words[1]),
+    });
+    let row = row.ok_or_else(|| CommandError::other("ERR Invalid command specified"))?;
     if !matches!(row.keys, KeyPositions::Range { .. }) {
         return Err(CommandError::other("ERR The command has no key arguments"));
     }
     if !row.accepts(words.len()) {
         return Err(CommandError::other("ERR Invalid number of arguments specified for command"));
     }
-    let keys = execute::positions(row, words.len());
-    Ok(Reply::Array(keys.map(|position| Reply::Bulk(words[position].clone())).collect()))
+    Ok(Reply::Array(row.keys.of(words.len()).map(|position| Reply::Bulk(words[position].clone())).collect()))
 }

@@ -2,6 +2,7 @@
 //! arity errors, keys to load, gates, ACL categories, COMMAND, COMMAND DOCS, metric labels, commandstats and the
 //! README's table derive from it; nothing of it is typed again.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
@@ -10,7 +11,10 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::error::CommandError;
-use super::{admin, client, cluster, config, connection, info, introspect, key, scan, string, transaction};
+use super::{
+    admin, client, cluster, config, connection, expire, info, introspect, key, object, scan, string, string_number,
+    string_range, transaction,
+};
 use crate::app::{App, Client};
 use crate::keyspace::Keys;
 use crate::protocol::{Reply, Request};
@@ -168,6 +172,24 @@ impl Row {
     }
 }
 
+impl KeyPositions {
+    /// Which words of a request of this many words are keys; none where the keys are not in the request.
+    pub fn of(self, words: usize) -> impl Iterator<Item = usize> {
+        let (first, end, step) = match self {
+            Self::None | Self::Shards | Self::All => (0, 0, 1),
+            Self::Range { first, last, step } => (first, Self::end(last, words), step),
+        };
+        (first..end).step_by(step)
+    }
+
+    /// One past the last key.
+    fn end(last: i32, words: usize) -> usize {
+        let distance = usize::try_from(last.unsigned_abs()).unwrap_or(usize::MAX);
+        let last = if last < 0 { words.saturating_sub(distance) } else { distance };
+        words.min(last.saturating_add(1))
+    }
+}
+
 impl Group {
     /// Its name in COMMAND DOCS.
     #[must_use]
@@ -186,7 +208,11 @@ impl Group {
 /// Every family, once. A `static`, not a `const`: a row is known by its address, and a `const` has none of its own.
 static FAMILIES: &[&[Row]] = &[
     string::ROWS,
+    string_number::ROWS,
+    string_range::ROWS,
     key::ROWS,
+    expire::ROWS,
+    object::ROWS,
     scan::ROWS,
     transaction::ROWS,
     connection::ROWS,
@@ -252,20 +278,48 @@ pub fn find_full(name: &[u8]) -> Option<&'static Row> {
     }
 }
 
-/// The command or subcommand that a request asks for; a container itself when the request has no second word.
-#[must_use]
-pub fn lookup(request: &[Bytes]) -> Option<&'static Row> {
-    let command = find(request.first()?)?;
-    match (command.subcommands(), request.get(1)) {
-        ([], _) | (_, None) => Some(command),
-        (_, Some(name)) => command.subcommand(name),
+/// The command or subcommand that a request asks for, with as many words as it takes.
+///
+/// # Errors
+/// No such command, no such subcommand or the wrong number of words, in Redis's words.
+pub fn resolve(request: &[Bytes]) -> Result<&'static Row, CommandError> {
+    let name = request.first().map_or(&[][..], |word| word);
+    let command = find(name).ok_or_else(|| unknown_command(request))?;
+    let row = match (command.subcommands(), request.get(1)) {
+        ([], _) | (_, None) => command,
+        (_, Some(word)) => command.subcommand(word).ok_or_else(|| unknown_subcommand(command, word))?,
+    };
+    if row.accepts(request.len()) {
+        Ok(row)
+    } else {
+        Err(CommandError::WrongArity { command: full_name(row).to_owned() })
     }
 }
 
-/// Whether this names a container, in any case.
-#[must_use]
-pub fn is_container(name: &[u8]) -> bool {
-    find(name).is_some_and(|row| !row.subcommands().is_empty())
+/// How many bytes of a wrong name, and of the words after it, its error shows.
+const SHOWN_BYTES_MAX: usize = 128;
+
+fn shown(word: &[u8], bytes_max: usize) -> Cow<'_, str> {
+    String::from_utf8_lossy(&word[..word.len().min(bytes_max)])
+}
+
+fn unknown_command(request: &[Bytes]) -> CommandError {
+    let mut words = request.iter();
+    let name = shown(words.next().map_or(&[][..], |word| word), SHOWN_BYTES_MAX);
+    let mut seen = String::new();
+    for word in words {
+        if seen.len() >= SHOWN_BYTES_MAX {
+            break;
+        }
+        let word = shown(word, SHOWN_BYTES_MAX - seen.len());
+        seen.extend(["'", &*word, "' "]);
+    }
+    CommandError::other(format!("ERR unknown command '{name}', with args beginning with: {seen}"))
+}
+
+fn unknown_subcommand(container: &Row, word: &[u8]) -> CommandError {
+    let (word, container) = (shown(word, SHOWN_BYTES_MAX), container.name.to_ascii_uppercase());
+    CommandError::other(format!("ERR unknown subcommand '{word}'. Try {container} HELP."))
 }
 
 /// The position of a row of this table among [`names`], for counters that are kept in an array.
@@ -380,17 +434,37 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_looked_up_by_its_first_words() {
-        let lookup = |line: &str| {
+    fn a_request_is_resolved_or_refused_in_redis_words() {
+        let resolve = |line: &str| {
             let request: Vec<Bytes> = line.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
-            lookup(&request).map(full_name)
+            resolve(&request).map(full_name).map_err(|error| error.to_string())
         };
-        assert_eq!(lookup("GeT a"), Some("get"));
-        assert_eq!(lookup("CLIENT SetName a"), Some("client|setname"));
-        assert_eq!(lookup("COMMAND"), Some("command"));
-        assert_eq!(lookup("CLIENT nosuch"), None);
-        assert_eq!(lookup("nosuch"), None);
-        assert!(is_container(b"CLIENT") && is_container(b"command") && !is_container(b"get") && !is_container(b""));
+        assert_eq!(resolve("GeT a"), Ok("get"));
+        assert_eq!(resolve("CLIENT SetName a"), Ok("client|setname"));
+        assert_eq!(resolve("COMMAND"), Ok("command"));
+        for (line, error) in [
+            ("foo", "ERR unknown command 'foo', with args beginning with: "),
+            ("FOO a b", "ERR unknown command 'FOO', with args beginning with: 'a' 'b' "),
+            ("get", "ERR wrong number of arguments for 'get' command"),
+            ("get a b", "ERR wrong number of arguments for 'get' command"),
+            ("CLIENT", "ERR wrong number of arguments for 'client' command"),
+            ("CLIENT ID x", "ERR wrong number of arguments for 'client|id' command"),
+            ("client Foo x", "ERR unknown subcommand 'Foo'. Try CLIENT HELP."),
+            ("COMMAND FOO", "ERR unknown subcommand 'FOO'. Try COMMAND HELP."),
+        ] {
+            assert_eq!(resolve(line), Err(error.to_owned()), "{line}");
+        }
+    }
+
+    #[test]
+    fn keys_are_found_in_requests_of_any_length() {
+        let keys = |last, step, words| KeyPositions::Range { first: 1, last, step }.of(words).collect::<Vec<_>>();
+        assert_eq!(keys(1, 1, 3), [1]);
+        assert_eq!(keys(-1, 1, 4), [1, 2, 3]);
+        assert_eq!(keys(-1, 2, 5), [1, 3]);
+        assert_eq!(keys(2, 1, 2), [1]);
+        assert_eq!(keys(-1, 1, 0), [0; 0]);
+        assert_eq!(KeyPositions::All.of(9).count(), 0);
     }
 
     #[test]

@@ -372,7 +372,7 @@ impl Writer {
         if let Ok(done) = self.commit_whole(work, &mut Vec::new()).await?
             && done.pruned > 0
         {
-            self.through.metrics.pruned_rows.add(done.pruned);
+            self.through.metrics.pruned_records.add(done.pruned);
             info!(records = done.pruned, "expired records were deleted");
             // More may be waiting: go on after the units that came meanwhile.
             self.last_prune = Instant::now().checked_sub(self.settings.prune_interval).unwrap_or(self.last_prune);
@@ -384,7 +384,13 @@ impl Writer {
         if let BatchWork::Changes(changes) = &batch.work
             && !changes.is_empty()
         {
-            self.through.metrics.observe_commit(took, changes.len());
+            let (took_us, count) = (u64::try_from(took.as_micros()).unwrap_or(u64::MAX), changes.len() as u64);
+            let metrics = &self.through.metrics;
+            metrics.batches_committed.increment();
+            metrics.batch_changes.add(count);
+            metrics.commit_us.observe(took_us);
+            metrics.last_commit_us.set(took_us);
+            metrics.changes_per_batch.observe(count);
         }
     }
 }

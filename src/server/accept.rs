@@ -122,7 +122,7 @@ async fn welcome(app: Arc<App>, stream: std::net::TcpStream, stopping: watch::Re
         let info = app.clients.add(stream.peer_addr()?, stream.local_addr()?);
         let id = info.id;
         app.metrics.connections_received.increment();
-        app.metrics.clients_connected.set(app.clients.count() as u64);
+        app.metrics.connected_clients.set(app.clients.count() as u64);
         let _registered = Registered { app: Arc::clone(&app), id };
         let client = Client::new(info, !app.needs_password());
         serve::serve(Arc::clone(&app), client, stream, stopping).await;
@@ -142,7 +142,7 @@ struct Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         self.app.clients.remove(self.id);
-        self.app.metrics.clients_connected.set(self.app.clients.count() as u64);
+        self.app.metrics.connected_clients.set(self.app.clients.count() as u64);
     }
 }
 

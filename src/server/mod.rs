@@ -20,10 +20,11 @@ use crate::clock::Clock;
 use crate::commands::table;
 use crate::config::{Durability, Settings};
 use crate::database::write_through::{Status, WriteThrough};
-use crate::database::{self, Database, DatabaseError};
+use crate::database::{self, Database, DatabaseError, DatabaseSettings};
 use crate::keyspace::Keyspace;
 use crate::keyspace::expiry::SLICES;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::process;
 use accept::Workers;
 
 /// Why the server ended, other than by being asked to.
@@ -62,12 +63,13 @@ pub struct Options {
 pub async fn run(settings: Settings, options: Options, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
     let listeners = bind(&settings).await?;
     let address = listeners[0].local_addr()?;
-    let database = database::open(&settings.database_settings())?;
+    let database_settings = DatabaseSettings::from_settings(&settings, process::identity()).map_err(DatabaseError::Unusable)?;
+    let database = database::open(&database_settings)?;
     let metrics = Arc::new(Metrics::new(table::names()));
     let everysec = settings.durability == Durability::Everysec;
     let write_through = Arc::new(WriteThrough::new(everysec, Arc::clone(&metrics)));
     let (keyspace, loads) = Keyspace::new(
-        settings.session_tables(),
+        database_settings.session_tables,
         settings.touch_interval,
         options.clock.clone(),
         Arc::clone(&write_through),
