@@ -1,8 +1,6 @@
 //! CONFIG: the settings over the wire. What a setting is called, takes and allows stands in `crate::config` alone; this
 //! file must not know a setting by name, but for the few whose change somebody else must be told.
 
-use bytes::Bytes;
-
 use super::error::CommandError;
 use super::table::{CommandResult, Flag, Group, Handler, KeyPositions, Loads, Row};
 use super::{glob, help};
