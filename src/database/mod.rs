@@ -10,6 +10,7 @@ pub mod json_object;
 pub mod memory;
 pub mod placement;
 pub mod postgres;
+mod settings;
 pub mod sqlite;
 pub mod unit;
 pub mod write_through;
