@@ -13,6 +13,7 @@ use crate::config::Settings;
 use crate::database::Description;
 use crate::database::write_through::WriteThrough;
 use crate::keyspace::Keyspace;
+use crate::telemetry::Logging;
 use crate::telemetry::metrics::Metrics;
 pub use client::{Client, Transaction};
 pub use clients::{ClientInfo, Clients};
@@ -40,6 +41,8 @@ pub struct App {
     pub port: u16,
     /// When the process started.
     pub started: Instant,
+    /// The log, whose level CONFIG SET changes; `None` where a test has none.
+    pub logging: Option<Logging>,
 }
 
 impl App {
@@ -79,6 +82,25 @@ impl App {
     #[must_use]
     pub fn clients_max(&self) -> usize {
         self.settings.read().maxclients as usize
+    }
+
+    /// Makes those parts that keep a setting of their own follow a change of the settings.
+    pub fn follow(&self, settings: &Settings) {
+        self.keyspace.touches.set_interval(settings.touch_interval);
+        if let Some(logging) = &self.logging {
+            logging.set_level(settings.log_level);
+        }
+    }
+
+    /// Brings the numbers that are measured rather than counted up to date.
+    pub fn refresh_metrics(&self) {
+        self.metrics.refresh();
+        for (database, (keys, expiring)) in (0_u8..).zip(self.metrics.keys.iter().zip(&self.metrics.keys_with_expiry)) {
+            keys.set(self.keyspace.counts.keys(database) as u64);
+            expiring.set(self.keyspace.counts.expiring(database) as u64);
+        }
+        self.metrics.backlog_units.set(self.write_through.backlog() as u64);
+        self.metrics.outage.set(u64::from(self.write_through.is_down()));
     }
 
     /// Whether a client must say a password first.

@@ -7,9 +7,10 @@ use smallvec::SmallVec;
 
 use super::error::CommandError;
 use super::table::{self, CommandResult, Flag, Handler, KeyPositions, Loads, Row};
-use crate::app::{App, Client};
+use crate::app::{App, Client, Transaction};
 use crate::database::write_through::Status;
 use crate::keyspace::hot::Access;
+use crate::keyspace::watch::Watch;
 use crate::keyspace::{Keys, KeysError, Lock, Tickets};
 use crate::protocol::{Reply, Request};
 
@@ -171,33 +172,34 @@ fn access(row: &Row) -> Access {
 
 /// EXEC: all queued commands at one moment, as one unit.
 fn exec(app: &App, client: &mut Client, now_ms: i64) -> Step {
-    let Some(transaction) = &client.transaction else {
+    let Some(transaction) = client.transaction.take() else {
         return refused(app, &CommandError::other("ERR EXEC without MULTI"));
     };
+    let watch = std::mem::take(&mut client.watch);
     if transaction.aborted {
-        end_transaction(client);
         return refused(app, &CommandError::other("EXECABORT Transaction discarded because of previous errors."));
     }
-    let plan = Plan::of(client);
+    let plan = Plan::of(&transaction, &watch, client.database);
     let lock = if plan.whole { Lock::All } else { Lock::Keys(&plan.locks, Access::Write) };
     let mut locked = app.keyspace.lock(&lock, client.database, now_ms);
-    if watch_failed(&mut locked, client) {
-        let tickets = locked.finish();
-        end_transaction(client);
-        return Step::Done(Reply::NullArray, tickets);
+    if watch_failed(&mut locked, &watch, client.database) {
+        return Step::Done(Reply::NullArray, locked.finish());
     }
     if plan.writes && locked.refuses_writes() {
-        drop(locked);
-        end_transaction(client);
         let line = format!("EXECABORT Transaction discarded because of: {}", KeysError::DatabaseDown);
         return refused(app, &CommandError::other(line));
     }
     let cold = cold(&locked, &plan.values);
     if !cold.is_empty() {
+        drop((locked, plan));
+        client.transaction = Some(transaction);
+        client.watch = watch;
         return Step::Load(cold);
     }
-    let queue = end_transaction(client);
-    let replies = queue.iter().map(|request| run_queued(app, client, &mut locked, request)).collect();
+    let mut replies = Vec::with_capacity(transaction.queue.len());
+    for request in &transaction.queue {
+        replies.push(run_queued(app, client, &mut locked, request));
+    }
     Step::Done(Reply::Array(replies), locked.finish())
 }
 
@@ -210,10 +212,9 @@ struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    fn of(client: &'a Client) -> Self {
+    fn of(transaction: &'a Transaction, watch: &'a Watch, mut database: u8) -> Self {
         let mut plan = Self { locks: SmallVec::new(), values: SmallVec::new(), whole: false, writes: false };
-        let mut database = client.database;
-        for request in client.transaction.iter().flat_map(|transaction| &transaction.queue) {
+        for request in &transaction.queue {
             let Ok(row) = table::resolve(request) else { continue };
             if row.name == "select" {
                 database = selected(request).unwrap_or(database);
@@ -226,7 +227,7 @@ impl<'a> Plan<'a> {
             plan.whole |= matches!(row.keys, KeyPositions::Shards | KeyPositions::All);
             plan.writes |= row.has(Flag::Write);
         }
-        plan.locks.extend(client.watch.keys().iter().map(|watched| (watched.database, &*watched.key)));
+        plan.locks.extend(watch.keys().iter().map(|watched| (watched.database, &*watched.key)));
         plan
     }
 }
@@ -237,20 +238,15 @@ fn selected(request: &Request) -> Option<u8> {
 }
 
 /// Whether a watched key was changed or has expired; the answer waits for what is pending on the watched keys.
-fn watch_failed(locked: &mut Keys<'_>, client: &Client) -> bool {
-    let mut failed = client.watch.is_dirty();
-    for watched in client.watch.keys() {
+fn watch_failed(locked: &mut Keys<'_>, watch: &Watch, database: u8) -> bool {
+    let mut failed = watch.is_dirty();
+    for watched in watch.keys() {
         locked.select(watched.database);
         let is_live = locked.expiry(&watched.key).is_some();
         failed |= watched.was_live && !is_live;
     }
-    locked.select(client.database);
+    locked.select(database);
     failed
-}
-
-fn end_transaction(client: &mut Client) -> Vec<Request> {
-    client.watch.clear();
-    client.transaction.take().map(|transaction| transaction.queue).unwrap_or_default()
 }
 
 /// One command of an EXEC; its error is a reply among the others.

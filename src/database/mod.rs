@@ -22,7 +22,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::clock::Expiry;
-use crate::config::Settings;
 pub use placement::{Home, SessionTable, SessionTables};
 
 /// A value as stored: any bytes, shared between memory, queue and reply.
@@ -170,27 +169,6 @@ pub struct DatabaseSettings {
     pub write_timeout: Duration,
     /// How this process names itself to another that waits (`host:pid`).
     pub identity: String,
-}
-
-impl DatabaseSettings {
-    /// What the settings say of the database; `identity` names this process.
-    ///
-    /// # Errors
-    /// A sentence when the session tables contradict each other.
-    pub fn from_settings(settings: &Settings, identity: String) -> Result<Self, String> {
-        let tables = settings.session_tables.iter().map(|named| SessionTable {
-            prefix: named.prefix.clone().into_bytes(),
-            table: named.table.clone(),
-        });
-        Ok(Self {
-            url: settings.database_url.expose().to_owned(),
-            session_tables: SessionTables::new(tables.collect())?,
-            create_tables: settings.create_tables,
-            timezone: settings.database_timezone.clone(),
-            write_timeout: settings.write_timeout,
-            identity,
-        })
-    }
 }
 
 /// A database that holds the records. One suite, [`contract`], says what each implementation must do.

@@ -221,7 +221,9 @@ impl WriteThrough {
         self.work.notify_one();
     }
 
-    pub(super) fn is_stopping(&self) -> bool {
+    /// Whether somebody asked the writer to end.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }
 

@@ -4,9 +4,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::entry::Life;
 use crate::clock::Expiry;
+use crate::telemetry::metrics::DATABASES_MAX;
 
-/// The most Redis databases; SELECT counts them.
-pub const DATABASES_MAX: usize = 256;
 
 /// The numbers of keys.
 #[derive(Debug)]

@@ -88,8 +88,9 @@ async fn work(
     app: Arc<App>,
     mut handed: mpsc::Receiver<std::net::TcpStream>,
     load: Arc<AtomicUsize>,
-    mut stopping: watch::Receiver<bool>,
+    stopping: watch::Receiver<bool>,
 ) {
+    let mut stopped = stopping.clone();
     let mut tasks = JoinSet::new();
     loop {
         tokio::select! {
@@ -107,7 +108,7 @@ async fn work(
                     error!(%error, "a connection's task failed; the others go on");
                 }
             }
-            _ = stopping.wait_for(|stopping| *stopping) => break,
+            _ = stopped.wait_for(|stopping| *stopping) => break,
         }
     }
     while tasks.join_next().await.is_some() {}

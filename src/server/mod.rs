@@ -18,12 +18,13 @@ use tracing::{info, warn};
 use crate::app::{App, Clients};
 use crate::clock::Clock;
 use crate::commands::table;
-use crate::config::{Durability, Settings};
+use crate::config::{Durability, Loaded, Settings};
 use crate::database::write_through::{Status, WriteThrough};
 use crate::database::{self, Database, DatabaseError, DatabaseSettings};
 use crate::keyspace::Keyspace;
 use crate::keyspace::expiry::SLICES;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::{Exporter, Logging};
 use crate::telemetry::process;
 use accept::Workers;
 
@@ -52,6 +53,8 @@ pub enum ServerError {
 pub struct Options {
     /// The time of day.
     pub clock: Clock,
+    /// The log, whose level can change.
+    pub logging: Option<Logging>,
     /// Told where the server listens.
     pub listening: Option<oneshot::Sender<SocketAddr>>,
 }
@@ -60,13 +63,14 @@ pub struct Options {
 ///
 /// # Errors
 /// [`ServerError`] says which part of the start, the service or the stop failed.
-pub async fn run(settings: Settings, options: Options, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
+pub async fn run(loaded: Loaded, options: Options, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
+    let settings = loaded.settings.clone();
     let listeners = bind(&settings).await?;
     let address = listeners[0].local_addr()?;
     let database_settings = DatabaseSettings::from_settings(&settings, process::identity()).map_err(DatabaseError::Unusable)?;
     let database = database::open(&database_settings)?;
     let metrics = Arc::new(Metrics::new(table::names()));
-    let everysec = settings.durability == Durability::Everysec;
+    let everysec = settings.durability == Durability::EverySec;
     let write_through = Arc::new(WriteThrough::new(everysec, Arc::clone(&metrics)));
     let (keyspace, loads) = Keyspace::new(
         database_settings.session_tables,
@@ -76,6 +80,7 @@ pub async fn run(settings: Settings, options: Options, shutdown: impl Future<Out
         Arc::clone(&metrics),
     );
     let stop_limit = settings.shutdown_timeout;
+    let exporter = export(&loaded, &metrics)?;
     let app = Arc::new(App {
         settings: RwLock::new(settings),
         clock: options.clock,
@@ -87,24 +92,29 @@ pub async fn run(settings: Settings, options: Options, shutdown: impl Future<Out
         run_id: run_id(),
         port: address.port(),
         started: Instant::now(),
+        logging: options.logging,
     });
     if let Some(listening) = options.listening {
         // A caller that does not wait for the address is fine.
         let _ = listening.send(address);
     }
-    serve_until(app, database, loads, listeners, shutdown, stop_limit).await
+    let serving = Serving { app, exporter, database, loads, listeners };
+    serve_until(serving, shutdown, stop_limit).await
 }
 
 type Loads = tokio::sync::mpsc::Receiver<crate::keyspace::load::LoadRequest>;
 
-async fn serve_until(
+/// Everything that the service runs on.
+struct Serving {
     app: Arc<App>,
+    exporter: Option<Exporter>,
     database: Arc<dyn Database>,
     loads: Loads,
     listeners: Vec<TcpListener>,
-    shutdown: impl Future<Output = ()>,
-    stop_limit: Duration,
-) -> Result<(), ServerError> {
+}
+
+async fn serve_until(serving: Serving, shutdown: impl Future<Output = ()>, stop_limit: Duration) -> Result<(), ServerError> {
+    let Serving { app, exporter, database, loads, listeners } = serving;
     let (stop, stopping) = watch::channel(false);
     let workers = Arc::new(Workers::start(&app, &stopping)?);
     let mut tasks = tokio::task::JoinSet::new();
@@ -112,6 +122,7 @@ async fn serve_until(
         tasks.spawn(accept::accept(listener, Arc::clone(&app), Arc::clone(&workers), stopping.clone()));
     }
     tasks.spawn(expire(Arc::clone(&app), stopping.clone()));
+    tasks.spawn(measure(Arc::clone(&app), exporter, stopping.clone()));
     let mut storage = start::Storage::start(&app, database, loads)?;
     let early = tokio::select! {
         () = shutdown => None,
@@ -177,7 +188,34 @@ async fn expire(app: Arc<App>, mut stopping: watch::Receiver<bool>) {
         }
         if slice == 0 {
             app.keyspace.watches.sweep();
-            app.publish_gauges();
+        }
+    }
+}
+
+/// Measures every second what is not counted, and hands all numbers to Prometheus.
+async fn measure(app: Arc<App>, exporter: Option<Exporter>, mut stopping: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        }
+        app.refresh_metrics();
+        if let Some(exporter) = &exporter {
+            exporter.publish(&app.metrics);
+        }
+    }
+}
+
+/// Serves the metrics; a default address that is taken costs the metrics, one that was chosen the start.
+fn export(loaded: &Loaded, metrics: &Metrics) -> Result<Option<Exporter>, ServerError> {
+    let Some(address) = loaded.settings.metrics_addr else { return Ok(None) };
+    match Exporter::start(address, metrics) {
+        Ok(exporter) => Ok(Some(exporter)),
+        Err(error) if loaded.explicit.contains("metrics-addr") => Err(ServerError::Bind(error.to_string())),
+        Err(error) => {
+            warn!(%error, "no metrics are served");
+            Ok(None)
         }
     }
 }

@@ -9,6 +9,7 @@ use tracing::{error, info, warn};
 
 use super::{Loads, ServerError};
 use crate::app::App;
+use crate::config::Choice;
 use crate::database::write_through::Status;
 use crate::database::writer::{Writer, WriterEnd, WriterSettings};
 use crate::database::{Database, DatabaseError, Ownership};
@@ -144,7 +145,7 @@ fn report(app: &App, sessions: usize, took: Duration) {
     info!(
         address = addresses.join(","),
         database = description.place,
-        durability = settings.durability.as_str(),
+        durability = settings.durability.name(),
         touch_interval_ms = u64::try_from(settings.touch_interval.as_millis()).unwrap_or(u64::MAX),
         sessions,
         load_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),

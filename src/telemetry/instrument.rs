@@ -29,6 +29,11 @@ impl Counter {
     pub fn reset(&self) {
         self.0.store(0, Ordering::Relaxed);
     }
+
+    /// The same, by the name that every instrument has.
+    pub(super) fn reset_count(&self) {
+        self.reset();
+    }
 }
 
 /// A number that goes up and down, never below nothing.
@@ -50,6 +55,10 @@ impl Gauge {
     pub fn subtract(&self, fewer: u64) {
         let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |value| Some(value.saturating_sub(fewer)));
     }
+
+    /// Nothing: CONFIG RESETSTAT leaves what is, and only starts counts anew.
+    #[expect(clippy::unused_self, reason = "the catalogue calls it on every instrument")]
+    pub(super) fn reset_count(&self) {}
 
     /// Its value.
     #[must_use]

@@ -121,6 +121,13 @@ macro_rules! catalogue {
                 }
             }
 
+            /// Starts all counters anew (CONFIG RESETSTAT); gauges stay, since they say what is.
+            pub fn reset(&self) {
+                $(self.$field.reset_count();)*
+                self.commands.iter().for_each(CommandStats::reset);
+                self.errors.iter().for_each(Counter::reset);
+            }
+
             fn single(&self) -> Vec<u64> {
                 vec![$(self.$field.get(),)*]
             }
@@ -237,6 +244,12 @@ impl CommandStats {
             failed: Counter::default(),
             rejected: Counter::default(),
         }
+    }
+}
+
+impl CommandStats {
+    fn reset(&self) {
+        [&self.calls, &self.microseconds, &self.failed, &self.rejected].into_iter().for_each(Counter::reset);
     }
 }
 
