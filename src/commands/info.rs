@@ -55,7 +55,7 @@ const SECTIONS: &[Section] = &[
 ];
 
 fn info(app: &App, _: &mut Client, request: &Request) -> CommandResult {
-    app.metrics.refresh();
+    app.refresh_metrics();
     let wanted = wanted(&request[1..]);
     let mut lines = Lines::default();
     for section in SECTIONS.iter().filter(|section| wanted.contains(section.name)) {
