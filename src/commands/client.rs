@@ -15,20 +15,18 @@ use crate::app::{App, Client, ClientInfo};
 use crate::protocol::{Reply, Request};
 
 /// CLIENT.
-pub const ROWS: &[Row] = &[
-    Row {
-        name: "client",
-        syntax: "",
-        summary: "A container for client connection commands",
-        since: "2.4.0",
-        group: Group::Connection,
-        arity: -2,
-        flags: &[],
-        keys: KeyPositions::None,
-        loads: Loads::Never,
-        handler: Handler::Container(SUBCOMMANDS),
-    },
-];
+pub const ROWS: &[Row] = &[Row {
+    name: "client",
+    syntax: "",
+    summary: "A container for client connection commands",
+    since: "2.4.0",
+    group: Group::Connection,
+    arity: -2,
+    flags: &[],
+    keys: KeyPositions::None,
+    loads: Loads::Never,
+    handler: Handler::Container(SUBCOMMANDS),
+}];
 
 const SUBCOMMANDS: &[Row] = &[
     Row {
@@ -219,7 +217,9 @@ fn parse_filter(words: &[Bytes]) -> Result<Filter, CommandError> {
         [] => Ok(Filter::All),
         [option, kind] if args::is(option, "TYPE") => parse_kind(kind),
         [option, ids @ ..] if args::is(option, "ID") && !ids.is_empty() => {
-            let id = |word: &Bytes| args::canonical_integer(word).ok_or_else(|| CommandError::other("ERR Invalid client ID"));
+            let id = |word: &Bytes| {
+                args::canonical_integer(word).ok_or_else(|| CommandError::other("ERR Invalid client ID"))
+            };
             Ok(Filter::Ids(ids.iter().map(id).collect::<Result<_, _>>()?))
         }
         [..] => Err(CommandError::Syntax),
@@ -276,7 +276,8 @@ mod tests {
     #[test]
     fn a_line_has_every_field_of_redis_7_0_in_its_order() {
         let clients = Clients::default();
-        let info = clients.add("127.0.0.1:5000".parse().expect("address"), "[::ffff:127.0.0.1]:6379".parse().expect("address"));
+        let info = clients
+            .add("127.0.0.1:5000".parse().expect("address"), "[::ffff:127.0.0.1]:6379".parse().expect("address"));
         let mut line = String::new();
         write_line(&mut line, &info, Instant::now());
         let fields: Vec<&str> = line.trim_end().split(' ').filter_map(|field| field.split('=').next()).collect();
@@ -299,7 +300,8 @@ mod tests {
 
     #[test]
     fn list_takes_a_type_or_ids_and_nothing_else() {
-        let words = |text: &str| text.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect::<Vec<_>>();
+        let words =
+            |text: &str| text.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect::<Vec<_>>();
         assert!(matches!(parse_filter(&words("type NORMAL")), Ok(Filter::All)));
         assert!(matches!(parse_filter(&words("TYPE pubsub")), Ok(Filter::None)));
         assert!(matches!(parse_filter(&words("ID 1 -1")), Ok(Filter::Ids(ids)) if ids == [1, -1]));
@@ -311,7 +313,11 @@ mod tests {
             ("ID 1 TYPE normal", "ERR Invalid client ID"),
             ("FOO", "ERR syntax error"),
         ] {
-            assert_eq!(parse_filter(&words(line)).err().map(|error| error.to_string()).as_deref(), Some(error), "{line}");
+            assert_eq!(
+                parse_filter(&words(line)).err().map(|error| error.to_string()).as_deref(),
+                Some(error),
+                "{line}"
+            );
         }
     }
 }

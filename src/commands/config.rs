@@ -9,20 +9,18 @@ use crate::config::{self, Settings};
 use crate::protocol::{Reply, Request};
 
 /// CONFIG.
-pub const ROWS: &[Row] = &[
-    Row {
-        name: "config",
-        syntax: "",
-        summary: "A container for server configuration commands",
-        since: "2.0.0",
-        group: Group::Server,
-        arity: -2,
-        flags: &[],
-        keys: KeyPositions::None,
-        loads: Loads::Never,
-        handler: Handler::Container(SUBCOMMANDS),
-    },
-];
+pub const ROWS: &[Row] = &[Row {
+    name: "config",
+    syntax: "",
+    summary: "A container for server configuration commands",
+    since: "2.0.0",
+    group: Group::Server,
+    arity: -2,
+    flags: &[],
+    keys: KeyPositions::None,
+    loads: Loads::Never,
+    handler: Handler::Container(SUBCOMMANDS),
+}];
 
 const SUBCOMMANDS: &[Row] = &[
     Row {

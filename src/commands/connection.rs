@@ -136,9 +136,8 @@ fn reset(app: &App, client: &mut Client, _: &Request) -> CommandResult {
 }
 
 fn select(app: &App, client: &mut Client, request: &Request) -> CommandResult {
-    let index = i32::try_from(args::integer(&request[1])?).map_err(|_| {
-        CommandError::other("ERR value is out of range, value must between -2147483648 and 2147483647")
-    })?;
+    let index = i32::try_from(args::integer(&request[1])?)
+        .map_err(|_| CommandError::other("ERR value is out of range, value must between -2147483648 and 2147483647"))?;
     let database = u8::try_from(index).ok().filter(|database| *database < app.settings.read().databases);
     choose(client, database.ok_or_else(|| CommandError::other("ERR DB index is out of range"))?);
     Ok(Reply::OK)
@@ -185,7 +184,8 @@ fn authenticate(app: &App, client: &mut Client, user: &[u8], password: &[u8]) ->
 /// Whether two secrets are equal, in a time that tells at most their length: who could measure the first difference
 /// would find the password byte by byte.
 fn is_same_secret(given: &[u8], expected: &[u8]) -> bool {
-    let differences = given.iter().zip(expected).fold(0, |seen, (left, right)| std::hint::black_box(seen | (left ^ right)));
+    let differences =
+        given.iter().zip(expected).fold(0, |seen, (left, right)| std::hint::black_box(seen | (left ^ right)));
     given.len() == expected.len() && differences == 0
 }
 

@@ -11,20 +11,18 @@ use crate::app::{App, Client};
 use crate::protocol::{Reply, Request};
 
 /// COMMAND.
-pub const ROWS: &[Row] = &[
-    Row {
-        name: "command",
-        syntax: "",
-        summary: "Get array of Redis command details",
-        since: "2.8.13",
-        group: Group::Server,
-        arity: -1,
-        flags: &[Flag::Loading, Flag::Connection],
-        keys: KeyPositions::None,
-        loads: Loads::Never,
-        handler: Handler::ContainerOrAlone(SUBCOMMANDS, describe_all),
-    },
-];
+pub const ROWS: &[Row] = &[Row {
+    name: "command",
+    syntax: "",
+    summary: "Get array of Redis command details",
+    since: "2.8.13",
+    group: Group::Server,
+    arity: -1,
+    flags: &[Flag::Loading, Flag::Connection],
+    keys: KeyPositions::None,
+    loads: Loads::Never,
+    handler: Handler::ContainerOrAlone(SUBCOMMANDS, describe_all),
+}];
 
 const SUBCOMMANDS: &[Row] = &[
     Row {

@@ -235,8 +235,7 @@ struct Index {
 }
 
 static INDEX: LazyLock<Index> = LazyLock::new(|| {
-    let mut index =
-        Index { by_name: AHashMap::new(), position_by_address: AHashMap::new(), names: Vec::new() };
+    let mut index = Index { by_name: AHashMap::new(), position_by_address: AHashMap::new(), names: Vec::new() };
     for row in all() {
         index.by_name.insert(row.name.as_bytes(), row);
         index.note(row, row.name.to_owned());
@@ -408,7 +407,9 @@ mod tests {
             let row = find_full(name.to_ascii_uppercase().as_bytes()).expect(name);
             assert_eq!((index(row), full_name(row)), (position, name.as_str()));
         }
-        for name in ["", "get ", "nosuchcommand", "a name that is longer than thirty-two bytes", "client|", "client|nosuch"] {
+        for name in
+            ["", "get ", "nosuchcommand", "a name that is longer than thirty-two bytes", "client|", "client|nosuch"]
+        {
             assert!(find_full(name.as_bytes()).is_none(), "{name}");
         }
     }
@@ -482,7 +483,11 @@ mod tests {
     #[test]
     fn documentation_is_one_sentence_without_full_stop() {
         for (row, _) in every_row() {
-            assert!(!row.summary.is_empty() && !row.summary.ends_with('.') && !row.summary.contains('\n'), "{}", row.name);
+            assert!(
+                !row.summary.is_empty() && !row.summary.ends_with('.') && !row.summary.contains('\n'),
+                "{}",
+                row.name
+            );
             assert_eq!(row.syntax, row.syntax.trim(), "{}", row.name);
             assert_eq!(row.since.split('.').filter(|part| part.parse::<u32>().is_ok()).count(), 3, "{}", row.name);
         }

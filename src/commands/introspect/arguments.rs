@@ -32,7 +32,11 @@ impl<'a> Part<'a> {
     }
 
     fn into_argument(self) -> Argument<'a> {
-        if self.token.is_none() && !self.optional && !self.multiple { self.argument } else { Argument::Block(vec![self]) }
+        if self.token.is_none() && !self.optional && !self.multiple {
+            self.argument
+        } else {
+            Argument::Block(vec![self])
+        }
     }
 }
 
@@ -143,7 +147,8 @@ fn describe(part: &Part<'_>) -> Reply {
         parts.push((Reply::text("token"), Reply::text(token)));
     }
     let flags = [("optional", part.optional), ("multiple", part.multiple)];
-    let flags: Vec<Reply> = flags.into_iter().filter_map(|(name, is_set)| is_set.then_some(Reply::Simple(name))).collect();
+    let flags: Vec<Reply> =
+        flags.into_iter().filter_map(|(name, is_set)| is_set.then_some(Reply::Simple(name))).collect();
     if !flags.is_empty() {
         parts.push((Reply::text("flags"), Reply::Set(flags)));
     }
@@ -158,7 +163,8 @@ fn value_kind(name: &str) -> &'static str {
     match name {
         "key" | "newkey" | "source" | "destination" => "key",
         "pattern" => "pattern",
-        "seconds" | "milliseconds" | "count" | "cursor" | "index" | "increment" | "decrement" | "offset" | "start" | "end" => "integer",
+        "seconds" | "milliseconds" | "count" | "cursor" | "index" | "increment" | "decrement" | "offset" | "start"
+        | "end" => "integer",
         "unix-time-seconds" | "unix-time-milliseconds" => "unix-time",
         _ => "string",
     }
