@@ -1,1 +1,89 @@
-fn main(){}
+//! The program: reads the settings, starts the log, runs the server, and ends with a code that says how it went: 0 for
+//! a clean stop, 1 for a failure while running, 2 for a mistake in the configuration. Nothing is decided here that a
+//! test of the library could not reach.
+
+use std::future::Future;
+use std::process::ExitCode;
+
+use sojourn::config::{Command, Loaded, load};
+use sojourn::database::{DatabaseSettings, postgres, sqlite};
+use sojourn::server;
+use sojourn::telemetry::{Logging, process};
+use tokio::signal::unix::{SignalKind, signal};
+
+const EXIT_FAILURE: u8 = 1;
+const EXIT_CONFIGURATION: u8 = 2;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((code, sentence)) => {
+            eprintln!("sojourn: {sentence}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn run() -> Result<(), (u8, String)> {
+    let command = load(std::env::args_os(), &environment(), |path| std::fs::read_to_string(path));
+    match command.map_err(|error| (EXIT_CONFIGURATION, error.to_string()))? {
+        Command::Print(text) => print(&text),
+        Command::Schema(loaded) => print(&schema(&database_settings(&loaded)?)),
+        Command::Serve(loaded) => {
+            database_settings(&loaded)?;
+            serve(*loaded)
+        }
+    }
+}
+
+/// The environment; what is no UTF-8 is no setting, and is shown as well as it can be.
+fn environment() -> Vec<(String, String)> {
+    let text = |word: std::ffi::OsString| word.to_string_lossy().into_owned();
+    std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
+}
+
+fn print(text: &str) -> Result<(), (u8, String)> {
+    use std::io::Write;
+    let written = std::io::stdout().write_all(text.as_bytes());
+    written.map_err(|error| (EXIT_FAILURE, format!("cannot write to standard output: {error}")))
+}
+
+fn database_settings(loaded: &Loaded) -> Result<DatabaseSettings, (u8, String)> {
+    let settings = DatabaseSettings::from_settings(&loaded.settings, process::identity());
+    settings.map_err(|sentence| (EXIT_CONFIGURATION, sentence))
+}
+
+fn schema(settings: &DatabaseSettings) -> String {
+    match settings.url.split_once(':') {
+        Some(("postgres" | "postgresql", _)) => postgres::schema(settings),
+        Some(("sqlite", _)) => sqlite::schema(settings),
+        Some(_) | None => "-- memory:// has no tables\n".to_owned(),
+    }
+}
+
+fn serve(loaded: Loaded) -> Result<(), (u8, String)> {
+    let failed = |error: &dyn std::fmt::Display| (EXIT_FAILURE, error.to_string());
+    let logging = Logging::start(&loaded.settings).map_err(|error| failed(&error))?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| failed(&error))?;
+    runtime.block_on(async {
+        let shutdown = shutdown_signal().map_err(|error| failed(&error))?;
+        server::run(loaded, logging, shutdown).await.map_err(|error| failed(&error))
+    })
+}
+
+/// Ready at the first SIGTERM or SIGINT. The signals are caught from this call on, not from the first poll: one that
+/// comes while the server starts must not kill it.
+fn shutdown_signal() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        tracing::info!(signal = name, "stopping");
+    })
+}

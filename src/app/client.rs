@@ -34,3 +34,19 @@ pub struct Transaction {
     /// A command could not be queued: EXEC answers EXECABORT.
     pub aborted: bool,
 }
+
+impl Client {
+    /// A connection that has just begun.
+    #[must_use]
+    pub fn new(info: Arc<ClientInfo>, authenticated: bool) -> Self {
+        Self {
+            protocol: Protocol::default(),
+            database: 0,
+            authenticated,
+            transaction: None,
+            watch: Watch::default(),
+            close_after_reply: false,
+            info,
+        }
+    }
+}

@@ -4,7 +4,7 @@ pub mod client;
 pub mod clients;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 
@@ -13,6 +13,7 @@ use crate::config::Settings;
 use crate::database::Description;
 use crate::database::write_through::WriteThrough;
 use crate::keyspace::Keyspace;
+use crate::telemetry::Logging;
 use crate::telemetry::metrics::Metrics;
 pub use client::{Client, Transaction};
 pub use clients::{ClientInfo, Clients};
@@ -40,4 +41,78 @@ pub struct App {
     pub port: u16,
     /// When the process started.
     pub started: Instant,
+    /// The log, whose level CONFIG SET changes; `None` where a test has none.
+    pub logging: Option<Logging>,
+}
+
+impl App {
+    /// The longest key in bytes (`key-bytes-max`).
+    #[must_use]
+    pub fn key_bytes_max(&self) -> usize {
+        self.settings.read().key_bytes_max
+    }
+
+    /// The longest argument in bytes (`proto-max-bulk-len`).
+    #[must_use]
+    pub fn bulk_bytes_max(&self) -> usize {
+        self.settings.read().proto_max_bulk_len
+    }
+
+    /// The longest that a write or a cold read waits for the database.
+    #[must_use]
+    pub fn write_timeout(&self) -> Duration {
+        self.settings.read().write_timeout
+    }
+
+    /// How long an idle client may stay; `None` for ever.
+    #[must_use]
+    pub fn idle_timeout(&self) -> Option<Duration> {
+        Some(self.settings.read().timeout_s).filter(|&seconds| seconds > 0).map(|seconds| Duration::from_secs(seconds.into()))
+    }
+
+    /// How often an idle connection is probed; `None` for never.
+    #[must_use]
+    pub fn tcp_keepalive(&self) -> Option<Duration> {
+        Some(self.settings.read().tcp_keepalive_s)
+            .filter(|&seconds| seconds > 0)
+            .map(|seconds| Duration::from_secs(seconds.into()))
+    }
+
+    /// How many clients may be connected.
+    #[must_use]
+    pub fn clients_max(&self) -> usize {
+        self.settings.read().maxclients as usize
+    }
+
+    /// Makes those parts that keep a setting of their own follow a change of the settings.
+    pub fn follow(&self, settings: &Settings) {
+        self.keyspace.touches.set_interval(settings.touch_interval);
+        if let Some(logging) = &self.logging {
+            logging.set_level(settings.log_level);
+        }
+    }
+
+    /// Brings the numbers that are measured rather than counted up to date.
+    pub fn refresh_metrics(&self) {
+        self.metrics.refresh();
+        for (database, (keys, expiring)) in (0_u8..).zip(self.metrics.keys.iter().zip(&self.metrics.keys_with_expiry)) {
+            keys.set(self.keyspace.counts.keys(database) as u64);
+            expiring.set(self.keyspace.counts.expiring(database) as u64);
+        }
+        self.metrics.backlog_units.set(self.write_through.backlog() as u64);
+        self.metrics.outage.set(u64::from(self.write_through.is_down()));
+    }
+
+    /// Whether a client must say a password first.
+    #[must_use]
+    pub fn needs_password(&self) -> bool {
+        self.settings.read().requirepass.is_some()
+    }
+
+    /// Whether outsiders are kept out, as Redis does beyond loopback without a password.
+    #[must_use]
+    pub fn is_protected(&self) -> bool {
+        let settings = self.settings.read();
+        settings.protected_mode && settings.requirepass.is_none()
+    }
 }

@@ -24,6 +24,9 @@ pub enum CommandError {
         /// Lower case; a subcommand as `client|setname`.
         command: String,
     },
+    /// The keyspace refused.
+    #[error(transparent)]
+    Keys(#[from] crate::keyspace::KeysError),
     /// Everything else: the whole line, starting with its code (`ERR …`).
     #[error("{0}")]
     Other(String),

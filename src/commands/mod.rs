@@ -1,12 +1,20 @@
 //! The commands: one file a family, each row beside its function, and the gates that every command passes.
 
+pub mod admin;
 pub mod args;
+pub mod client;
+pub mod cluster;
+pub mod config;
+pub mod connection;
 pub mod decimal;
 pub mod error;
 pub mod execute;
 pub mod expire;
 pub mod expire_options;
 pub mod glob;
+mod help;
+pub mod info;
+pub mod introspect;
 pub mod key;
 pub mod object;
 pub mod scan;
@@ -14,3 +22,4 @@ pub mod string;
 pub mod string_number;
 pub mod string_range;
 pub mod table;
+pub mod transaction;

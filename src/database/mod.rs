@@ -10,9 +10,11 @@ pub mod json_object;
 pub mod memory;
 pub mod placement;
 pub mod postgres;
+mod settings;
 pub mod sqlite;
 pub mod unit;
 pub mod write_through;
+pub mod writer;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,1 +1,177 @@
-//! stub
+//! The table of all keys: a DashMap with a fixed, large number of shards. A shard is what a command locks, what a SCAN
+//! step visits and what a resize moves, so all three stay short. Locks are always taken in the order of the shards.
+
+use ahash::RandomState;
+use dashmap::DashMap;
+use hashbrown::HashTable;
+use smallvec::SmallVec;
+
+use super::entry::{Entry, Name};
+
+/// How many shards: 5 000 000 keys give 300 a shard, whose resize takes microseconds; a SCAN cursor counts them, far
+/// below the 2^31 that clients can parse; an empty table costs 2 MiB.
+pub const SHARDS: usize = 16_384;
+
+/// A shard's content.
+pub type Shard = HashTable<(Name, Entry)>;
+type ReadGuard<'a> = lock_api::RwLockReadGuard<'a, dashmap::RawRwLock, Shard>;
+type WriteGuard<'a> = lock_api::RwLockWriteGuard<'a, dashmap::RawRwLock, Shard>;
+
+/// All keys.
+#[derive(Debug)]
+pub struct Hot {
+    map: DashMap<Name, Entry, RandomState>,
+}
+
+/// Where a key is: its hash and its shard.
+#[derive(Clone, Copy, Debug)]
+pub struct Spot {
+    hash: u64,
+    /// The shard's number.
+    pub shard: usize,
+}
+
+/// How a command locks its keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Others may read at the same time.
+    Read,
+    /// Nobody else.
+    Write,
+}
+
+#[derive(Debug)]
+enum Guard<'a> {
+    Read(ReadGuard<'a>),
+    Write(WriteGuard<'a>),
+}
+
+/// The locked shards of one command, in rising order.
+#[derive(Debug)]
+pub struct Locked<'a> {
+    hot: &'a Hot,
+    guards: SmallVec<[(usize, Guard<'a>); 1]>,
+}
+
+impl Default for Hot {
+    fn default() -> Self {
+        // The hash is keyed at random, so that nobody can choose keys that collide.
+        Self { map: DashMap::with_hasher_and_shard_amount(RandomState::new(), SHARDS) }
+    }
+}
+
+impl Hot {
+    /// Where a key is.
+    #[must_use]
+    pub fn spot(&self, database: u8, key: &[u8]) -> Spot {
+        let hash = self.map.hasher().hash_one((database, key));
+        #[expect(clippy::cast_possible_truncation, reason = "DashMap itself takes the hash as usize")]
+        let shard = self.map.determine_shard(hash as usize);
+        Spot { hash, shard }
+    }
+
+    /// Locks the shards of these spots, each once, in rising order.
+    pub fn lock(&self, spots: &[Spot], access: Access) -> Locked<'_> {
+        let mut numbers: SmallVec<[usize; 1]> = spots.iter().map(|spot| spot.shard).collect();
+        if numbers.len() > 1 {
+            numbers.sort_unstable();
+            numbers.dedup();
+        }
+        let guards = numbers.into_iter().map(|number| (number, self.guard(number, access))).collect();
+        Locked { hot: self, guards }
+    }
+
+    /// Locks everything: no command runs until it is dropped.
+    pub fn lock_all(&self) -> Locked<'_> {
+        let guards = (0..SHARDS).map(|number| (number, self.guard(number, Access::Write))).collect();
+        Locked { hot: self, guards }
+    }
+
+    /// Locks one shard.
+    pub fn lock_shard(&self, number: usize) -> Locked<'_> {
+        let mut guards = SmallVec::new();
+        guards.push((number, self.guard(number, Access::Write)));
+        Locked { hot: self, guards }
+    }
+
+    fn guard(&self, number: usize, access: Access) -> Guard<'_> {
+        let shard = &self.map.shards()[number];
+        match access {
+            Access::Read => Guard::Read(shard.read()),
+            Access::Write => Guard::Write(shard.write()),
+        }
+    }
+}
+
+impl Locked<'_> {
+    /// Whether this shard is among the locked.
+    #[must_use]
+    pub fn holds(&self, shard: usize) -> bool {
+        self.position(shard).is_some()
+    }
+
+    /// The content of a locked shard; `None` for one that is not locked.
+    #[must_use]
+    pub fn shard(&self, shard: usize) -> Option<&Shard> {
+        match &self.guards[self.position(shard)?].1 {
+            Guard::Read(guard) => Some(guard),
+            Guard::Write(guard) => Some(guard),
+        }
+    }
+
+    /// The content of a shard that is locked for writing.
+    pub fn shard_mut(&mut self, shard: usize) -> Option<&mut Shard> {
+        let position = self.position(shard)?;
+        match &mut self.guards[position].1 {
+            Guard::Read(_) => None,
+            Guard::Write(guard) => Some(guard),
+        }
+    }
+
+    /// The numbers of the locked shards.
+    pub fn numbers(&self) -> impl Iterator<Item = usize> + use<> {
+        self.guards.iter().map(|(number, _)| *number).collect::<Vec<_>>().into_iter()
+    }
+
+    /// The entry of a key.
+    #[must_use]
+    pub fn entry(&self, spot: Spot, database: u8, key: &[u8]) -> Option<&Entry> {
+        self.shard(spot.shard)?.find(spot.hash, |(name, _)| is(name, database, key)).map(|(_, entry)| entry)
+    }
+
+    /// The name and entry of a key, to change it.
+    pub fn entry_mut(&mut self, spot: Spot, database: u8, key: &[u8]) -> Option<(&Name, &mut Entry)> {
+        self.shard_mut(spot.shard)?
+            .find_mut(spot.hash, |(name, _)| is(name, database, key))
+            .map(|(name, entry)| (&*name, entry))
+    }
+
+    /// Adds the entry of a key that has none.
+    pub fn insert(&mut self, spot: Spot, name: Name, entry: Entry) {
+        let hasher = self.hot.map.hasher().clone();
+        if let Some(shard) = self.shard_mut(spot.shard) {
+            shard.insert_unique(spot.hash, (name, entry), |(name, _)| hasher.hash_one((name.database, &*name.key)));
+        }
+    }
+
+    /// Removes the entry of a key.
+    pub fn remove(&mut self, spot: Spot, database: u8, key: &[u8]) {
+        if let Some(shard) = self.shard_mut(spot.shard)
+            && let Ok(found) = shard.find_entry(spot.hash, |(name, _)| is(name, database, key))
+        {
+            found.remove();
+        }
+    }
+
+    fn position(&self, shard: usize) -> Option<usize> {
+        match self.guards.as_slice() {
+            [(number, _)] if *number == shard => Some(0),
+            [] | [_] => None,
+            many => many.binary_search_by_key(&shard, |(number, _)| *number).ok(),
+        }
+    }
+}
+
+fn is(name: &Name, database: u8, key: &[u8]) -> bool {
+    name.database == database && *name.key == *key
+}

@@ -1,7 +1,19 @@
-//! What a handler sees of the keyspace: its keys, locked and loaded, at one moment.
+//! What a handler sees of the keyspace: its keys, locked and loaded, at one moment. Here a command decides and its
+//! changes are queued under the same lock, so that the database gets them in the order in which they took effect.
 
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::Keyspace;
+use super::entry::{Entry, Life, Name};
+use super::hot::{Locked, SHARDS, Spot};
 use crate::clock::Expiry;
-use crate::database::Value;
+use crate::database::unit::{Outcome, Ticket, Unit, Work};
+use crate::database::{Change, Home, RecordId, Value};
+
+/// The tickets that a reply waits for.
+pub type Tickets = SmallVec<[Ticket; 1]>;
 
 /// Why the keyspace did not do what a handler asked; no handler mends these, it passes them on with `?`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -14,34 +26,356 @@ pub enum KeysError {
     DatabaseDown,
 }
 
-/// The keys of one command, or of one EXEC.
+/// The keys of one command, or of one EXEC. What it changes is queued as one unit when it is finished.
+#[derive(Debug)]
 pub struct Keys<'a> {
-    _keyspace: &'a (),
+    keyspace: &'a Keyspace,
+    locked: Locked<'a>,
+    now_ms: i64,
+    database: u8,
+    /// Asked once, under the locks: a command or an EXEC is refused as a whole, never from its middle on.
+    refused: bool,
+    changes: SmallVec<[(RecordId, Change); 1]>,
+    cleared: Option<Option<u8>>,
+    ticket: Option<Ticket>,
+    seen: Tickets,
 }
 
-impl Keys<'_> {
+impl<'a> Keys<'a> {
+    pub(super) fn new(keyspace: &'a Keyspace, locked: Locked<'a>, database: u8, now_ms: i64) -> Self {
+        Self {
+            keyspace,
+            locked,
+            now_ms,
+            database,
+            refused: keyspace.write_through.refuses_writes(),
+            changes: SmallVec::new(),
+            cleared: None,
+            ticket: None,
+            seen: Tickets::new(),
+        }
+    }
+
     /// The one clock reading of this command, Unix milliseconds.
-    pub fn now_ms(&self) -> i64 { 0 }
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        self.now_ms
+    }
+
     /// The selected Redis database.
-    pub fn database(&self) -> u8 { 0 }
+    #[must_use]
+    pub fn database(&self) -> u8 {
+        self.database
+    }
+
+    /// Selects another Redis database, for a SELECT inside of an EXEC.
+    pub fn select(&mut self, database: u8) {
+        self.database = database;
+    }
+
     /// The value of a live key; counts a hit or a miss.
-    pub fn value(&mut self, _key: &[u8]) -> Result<Option<Value>, KeysError> { Ok(None) }
+    ///
+    /// # Errors
+    /// [`KeysError::Cold`] if only the database has it.
+    pub fn value(&mut self, key: &[u8]) -> Result<Option<Value>, KeysError> {
+        let found = self.look(key).map(|life| life.value.clone());
+        self.keyspace.count_lookup(found.is_some());
+        match found {
+            None => Ok(None),
+            Some(Some(value)) => Ok(Some(value)),
+            Some(None) => Err(KeysError::Cold),
+        }
+    }
+
+    /// Whether the value of a live key must be loaded before it can be read.
+    #[must_use]
+    pub fn is_cold(&self, database: u8, key: &[u8]) -> bool {
+        let spot = self.keyspace.hot.spot(database, key);
+        let entry = self.locked.entry(spot, database, key);
+        entry.and_then(|entry| entry.live(self.now_ms)).is_some_and(|life| life.value.is_none())
+    }
+
+    /// Whether changes that need the database are refused.
+    #[must_use]
+    pub fn refuses_writes(&self) -> bool {
+        self.refused
+    }
+
     /// The expiry of a live key (`Expiry::NEVER` without TTL); `None` when there is no such key. Counts nothing.
-    pub fn expiry(&mut self, _key: &[u8]) -> Option<Expiry> { None }
-    /// Whether the key is live; counts a hit or a miss (EXISTS, TTL, TYPE, TOUCH …).
-    pub fn exists(&mut self, _key: &[u8]) -> bool { false }
-    /// Writes a key whole. A put of the same bytes that only lengthens the life is recognised as a touch.
-    pub fn put(&mut self, _key: &[u8], _value: &[u8], _expiry: Expiry) -> Result<(), KeysError> { Ok(()) }
+    pub fn expiry(&mut self, key: &[u8]) -> Option<Expiry> {
+        self.look(key).map(|life| life.expiry)
+    }
+
+    /// Whether the key is live; counts a hit or a miss.
+    pub fn exists(&mut self, key: &[u8]) -> bool {
+        let exists = self.expiry(key).is_some();
+        self.keyspace.count_lookup(exists);
+        exists
+    }
+
+    /// Writes a key whole. A put of the same bytes that only lengthens the life is a touch.
+    ///
+    /// # Errors
+    /// [`KeysError::DatabaseDown`]; nothing has changed then.
+    pub fn put(&mut self, key: &[u8], value: &[u8], expiry: Expiry) -> Result<(), KeysError> {
+        let spot = self.keyspace.hot.spot(self.database, key);
+        let now_ms = self.now_ms;
+        let found = self.locked.entry(spot, self.database, key);
+        let settled_life = found.filter(|entry| entry.pending.is_none()).and_then(|entry| entry.live(now_ms));
+        let is_touch = settled_life.is_some_and(|life| {
+            expiry != Expiry::NEVER
+                && life.expiry <= expiry
+                && life.value.as_deref().is_some_and(|stored| stored == value)
+        });
+        if is_touch {
+            self.lengthen(spot, key, expiry)?;
+        } else if expiry.is_past(now_ms) {
+            self.delete(key)?;
+        } else {
+            self.check_writable()?;
+            self.replace(spot, key, value, expiry);
+        }
+        self.keyspace.watches.changed(self.database, key);
+        Ok(())
+    }
+
     /// Changes the end of a live key; `false` when there is none. A time that is past deletes it.
-    pub fn set_expiry(&mut self, _key: &[u8], _expiry: Expiry) -> Result<bool, KeysError> { Ok(false) }
+    ///
+    /// # Errors
+    /// [`KeysError::DatabaseDown`]; nothing has changed then.
+    pub fn set_expiry(&mut self, key: &[u8], expiry: Expiry) -> Result<bool, KeysError> {
+        let Some(current) = self.expiry(key) else { return Ok(false) };
+        if expiry.is_past(self.now_ms) {
+            return self.delete(key);
+        }
+        let spot = self.keyspace.hot.spot(self.database, key);
+        if expiry != Expiry::NEVER && current <= expiry {
+            self.lengthen(spot, key, expiry)?;
+        } else {
+            self.check_writable()?;
+            self.record_expiry(spot, key, expiry);
+        }
+        self.keyspace.watches.changed(self.database, key);
+        Ok(true)
+    }
+
     /// Deletes a live key; `false` when there is none.
-    pub fn delete(&mut self, _key: &[u8]) -> Result<bool, KeysError> { Ok(false) }
-    /// Deletes all keys of one Redis database, or of all.
-    pub fn clear(&mut self, _database: Option<u8>) -> Result<(), KeysError> { Ok(()) }
-    /// How many live keys the selected database has.
-    pub fn count(&mut self) -> usize { 0 }
+    ///
+    /// # Errors
+    /// [`KeysError::DatabaseDown`]; nothing has changed then.
+    pub fn delete(&mut self, key: &[u8]) -> Result<bool, KeysError> {
+        if self.look(key).is_none() {
+            return Ok(false);
+        }
+        self.check_writable()?;
+        let spot = self.keyspace.hot.spot(self.database, key);
+        let ticket = self.own_ticket();
+        let database = self.database;
+        if let Some((name, entry)) = self.locked.entry_mut(spot, database, key) {
+            entry.mark(&ticket);
+            if let Some(life) = entry.life.take() {
+                let id = RecordId { home: life.home, database, key: Arc::clone(&name.key) };
+                self.keyspace.counts.shift(database, Some(&life), None);
+                self.changes.push((id, Change::Delete));
+            }
+        }
+        self.keyspace.watches.changed(database, key);
+        Ok(true)
+    }
+
+    /// Deletes all keys of one Redis database, or of all. Needs the whole keyspace locked.
+    ///
+    /// # Errors
+    /// [`KeysError::DatabaseDown`]; nothing has changed then.
+    pub fn clear(&mut self, database: Option<u8>) -> Result<(), KeysError> {
+        self.check_writable()?;
+        // What this EXEC changed so far commits as a unit of its own before the barrier: every lock is held until both are queued.
+        self.queue();
+        let ticket = self.own_ticket();
+        self.cleared = Some(database);
+        for number in 0..SHARDS {
+            let Some(shard) = self.locked.shard_mut(number) else { continue };
+            for (name, entry) in shard.iter_mut() {
+                if database.is_none_or(|database| database == name.database) {
+                    entry.mark(&ticket);
+                    if let Some(life) = entry.life.take() {
+                        self.keyspace.counts.shift(name.database, Some(&life), None);
+                        self.keyspace.watches.changed(name.database, &name.key);
+                    }
+                }
+            }
+        }
+        self.queue();
+        Ok(())
+    }
+
+    /// How many keys the selected database has; the reply waits for all that is queued.
+    pub fn count(&mut self) -> usize {
+        self.see_all();
+        self.keyspace.counts.keys(self.database)
+    }
+
     /// The number of scan steps; a SCAN cursor is a step, below 2^31.
-    pub fn scan_steps(&self) -> usize { 0 }
-    /// Calls `visit(key)` with each live key of the selected database in one step.
-    pub fn scan_step(&mut self, _step: usize, _visit: &mut dyn FnMut(&[u8])) {}
+    #[must_use]
+    pub fn scan_steps(&self) -> usize {
+        SHARDS
+    }
+
+    /// Calls `visit(key)` with each live key of the selected database in one step. Returns how many there were.
+    pub fn scan_step(&mut self, step: usize, visit: &mut dyn FnMut(&[u8])) -> usize {
+        let mut visited = 0;
+        let (database, now_ms) = (self.database, self.now_ms);
+        let mut scan = |shard: &super::hot::Shard, seen: &mut Tickets| {
+            for (name, entry) in shard.iter().filter(|(name, _)| name.database == database) {
+                if let Some(pending) = &entry.pending {
+                    note(seen, &pending.ticket);
+                }
+                if entry.live(now_ms).is_some() {
+                    visited += 1;
+                    visit(&name.key);
+                }
+            }
+        };
+        if let Some(shard) = self.locked.shard(step) {
+            scan(shard, &mut self.seen);
+        } else if step < SHARDS {
+            let locked = self.keyspace.hot.lock_shard(step);
+            if let Some(shard) = locked.shard(step) {
+                scan(shard, &mut self.seen);
+            }
+        }
+        visited
+    }
+
+    /// The reply waits for everything that is queued so far.
+    pub fn see_all(&mut self) {
+        if let Some(last) = self.keyspace.write_through.last_ticket() {
+            note(&mut self.seen, &last);
+        }
+    }
+
+    /// The reply waits for what is pending on this key (a WATCH that decided).
+    pub fn see(&mut self, key: &[u8]) {
+        self.look(key);
+    }
+
+    /// Queues what was changed as one unit and gives the locks back. Returns what the reply waits for.
+    #[must_use]
+    pub fn finish(mut self) -> Tickets {
+        self.queue();
+        std::mem::take(&mut self.seen)
+    }
+
+    fn queue(&mut self) {
+        let Some(ticket) = self.ticket.take() else { return };
+        let work = match self.cleared.take() {
+            Some(database) => Work::Clear { database },
+            None => Work::Changes(std::mem::take(&mut self.changes)),
+        };
+        note(&mut self.seen, &ticket);
+        self.keyspace.write_through.enqueue(Unit { ticket, work });
+    }
+
+    /// The live life of a key; what is pending on it is seen.
+    fn look(&mut self, key: &[u8]) -> Option<&Life> {
+        let spot = self.keyspace.hot.spot(self.database, key);
+        let entry = self.locked.entry(spot, self.database, key)?;
+        if let Some(pending) = &entry.pending {
+            note(&mut self.seen, &pending.ticket);
+        }
+        entry.live(self.now_ms)
+    }
+
+    fn check_writable(&self) -> Result<(), KeysError> {
+        if self.refused { Err(KeysError::DatabaseDown) } else { Ok(()) }
+    }
+
+    fn own_ticket(&mut self) -> Ticket {
+        self.ticket.get_or_insert_default().clone()
+    }
+
+    /// Puts a new incarnation in the place of whatever the key was.
+    fn replace(&mut self, spot: Spot, key: &[u8], value: &[u8], expiry: Expiry) {
+        let database = self.database;
+        let ticket = self.own_ticket();
+        let home = self.keyspace.session_tables.home(database, key, value);
+        let value: Value = Arc::from(value);
+        let life = Life {
+            value: Some(Arc::clone(&value)),
+            expiry,
+            recorded: expiry,
+            home,
+            incarnation: self.keyspace.next_incarnation(),
+            touch_queued: false,
+        };
+        let change = Change::Put { value, expiry };
+        if let Some((name, entry)) = self.locked.entry_mut(spot, database, key) {
+            let shared_key = Arc::clone(&name.key);
+            entry.mark(&ticket);
+            self.keyspace.counts.shift(database, entry.life.as_ref(), Some(&life));
+            let former = entry.life.replace(life);
+            if let Some(former) = former.filter(|former| former.home != home) {
+                let id = RecordId { home: former.home, database, key: Arc::clone(&shared_key) };
+                self.changes.push((id, Change::Delete));
+            }
+            self.changes.push((RecordId { home, database, key: shared_key }, change));
+        } else {
+            let shared_key: Arc<[u8]> = Arc::from(key);
+            let mut entry = Entry { life: None, pending: None };
+            entry.mark(&ticket);
+            self.keyspace.counts.shift(database, None, Some(&life));
+            entry.life = Some(life);
+            let name = Name { database, key: Arc::clone(&shared_key) };
+            self.locked.insert(spot, name, entry);
+            self.changes.push((RecordId { home, database, key: shared_key }, change));
+        }
+    }
+
+    /// A touch: takes effect at once, and lags in the database only within its bound.
+    fn lengthen(&mut self, spot: Spot, key: &[u8], expiry: Expiry) -> Result<(), KeysError> {
+        let (database, now_ms) = (self.database, self.now_ms);
+        let touches = &self.keyspace.touches;
+        let Some((name, entry)) = self.locked.entry_mut(spot, database, key) else { return Ok(()) };
+        let Some(life) = &mut entry.life else { return Ok(()) };
+        if touches.may_lag(life.recorded, expiry, now_ms) {
+            self.keyspace.metrics.touches_gathered.increment();
+            life.expiry = expiry;
+            if !life.touch_queued && life.recorded != expiry {
+                life.touch_queued = true;
+                touches.add(name.clone(), life.incarnation, touches.due_ms(life.recorded, expiry, now_ms));
+            }
+            return Ok(());
+        }
+        self.check_writable()?;
+        self.record_expiry(spot, key, expiry);
+        Ok(())
+    }
+
+    /// A new end that commits before its reply.
+    fn record_expiry(&mut self, spot: Spot, key: &[u8], expiry: Expiry) {
+        let database = self.database;
+        let ticket = self.own_ticket();
+        let Some((name, entry)) = self.locked.entry_mut(spot, database, key) else { return };
+        entry.mark(&ticket);
+        let Some(life) = &mut entry.life else { return };
+        let before = life.clone();
+        life.expiry = expiry;
+        life.recorded = expiry;
+        self.keyspace.counts.shift(database, Some(&before), Some(life));
+        let id = RecordId { home: life.home, database, key: Arc::clone(&name.key) };
+        self.changes.push((id, Change::Expire { expiry }));
+    }
+}
+
+/// Notes a ticket that is not committed yet, once.
+fn note(seen: &mut Tickets, ticket: &Ticket) {
+    if ticket.outcome() != Outcome::Committed && !seen.iter().any(|other| other.is(ticket)) {
+        seen.push(ticket.clone());
+    }
+}
+
+/// The record of a key that is known to live in a table.
+#[must_use]
+pub(super) fn record(name: &Name, home: Home) -> RecordId {
+    RecordId { home, database: name.database, key: Arc::clone(&name.key) }
 }

@@ -2,6 +2,7 @@
 //! under the same short lock. It never waits for the database while it holds a lock, and it never says that a key
 //! does not exist unless it is so.
 
+pub mod counts;
 pub mod entry;
 pub mod expiry;
 pub mod hot;
@@ -11,4 +12,102 @@ pub mod settle;
 pub mod touch;
 pub mod watch;
 
-pub use keys::{Keys, KeysError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::clock::Clock;
+use crate::database::SessionTables;
+use crate::database::write_through::WriteThrough;
+use crate::telemetry::metrics::Metrics;
+use counts::Counts;
+use hot::{Access, Hot, Spot};
+pub use keys::{Keys, KeysError, Tickets};
+use load::{LOADS_WAITING_MAX, LoadRequest};
+use touch::Touches;
+use watch::Watches;
+
+/// All keys.
+#[derive(Debug)]
+pub struct Keyspace {
+    hot: Hot,
+    /// The keys in numbers.
+    pub counts: Counts,
+    /// The touches that wait for the database.
+    pub touches: Touches,
+    /// Who watches what.
+    pub watches: Watches,
+    write_through: Arc<WriteThrough>,
+    session_tables: SessionTables,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    incarnations: AtomicU64,
+    loads: mpsc::Sender<LoadRequest>,
+}
+
+/// Which keys a command locks.
+#[derive(Debug)]
+pub enum Lock<'a> {
+    /// These, of the selected database.
+    Keys(&'a [(u8, &'a [u8])], Access),
+    /// None: it locks shard by shard as it visits them.
+    Shards,
+    /// All there are.
+    All,
+}
+
+impl Keyspace {
+    /// An empty keyspace, and the requests for cold values that [`Keyspace::run_loader`] answers.
+    #[must_use]
+    pub fn new(
+        session_tables: SessionTables,
+        touch_interval: Duration,
+        clock: Clock,
+        write_through: Arc<WriteThrough>,
+        metrics: Arc<Metrics>,
+    ) -> (Arc<Self>, mpsc::Receiver<LoadRequest>) {
+        let (loads, requests) = mpsc::channel(LOADS_WAITING_MAX);
+        let keyspace = Self {
+            hot: Hot::default(),
+            counts: Counts::default(),
+            touches: Touches::new(touch_interval),
+            watches: Watches::default(),
+            write_through,
+            session_tables,
+            clock,
+            metrics,
+            incarnations: AtomicU64::new(0),
+            loads,
+        };
+        (Arc::new(keyspace), requests)
+    }
+
+    /// Locks keys for one command of a client that has selected `database`, at `now_ms`.
+    #[must_use]
+    pub fn lock(&self, lock: &Lock<'_>, database: u8, now_ms: i64) -> Keys<'_> {
+        let locked = match lock {
+            Lock::Keys(keys, access) => {
+                let spots: smallvec::SmallVec<[Spot; 1]> =
+                    keys.iter().map(|(database, key)| self.hot.spot(*database, key)).collect();
+                self.hot.lock(&spots, *access)
+            }
+            Lock::Shards => self.hot.lock(&[], Access::Write),
+            Lock::All => self.hot.lock_all(),
+        };
+        Keys::new(self, locked, database, now_ms)
+    }
+
+    fn next_incarnation(&self) -> u64 {
+        self.incarnations.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    fn count_lookup(&self, hit: bool) {
+        if hit {
+            self.metrics.keyspace_hits.increment();
+        } else {
+            self.metrics.keyspace_misses.increment();
+        }
+    }
+}

@@ -1,1 +1,238 @@
-//! stub
+//! What the writer tells the keyspace: a unit is committed, or taken back. An entry is settled only by the unit that it
+//! waits for; a later one goes on waiting.
+
+use std::collections::HashSet;
+
+use super::Keyspace;
+use super::entry::{Entry, Name, apply};
+use super::hot::{Locked, SHARDS};
+use super::keys::record;
+use crate::database::unit::{Ticket, Unit, Work};
+use crate::database::write_through::{Memory, TouchWrite};
+use crate::database::{Change, RecordId};
+
+impl Memory for Keyspace {
+    fn committed(&self, unit: &Unit, missing: &[RecordId]) {
+        match &unit.work {
+            Work::Changes(changes) => {
+                for (id, change) in changes {
+                    self.settle_change(&unit.ticket, id, change, missing);
+                }
+            }
+            Work::Clear { database } => self.settle_clear(&unit.ticket, *database),
+            Work::Barrier => {}
+        }
+    }
+
+    fn take_back(&self, doubtful: &[Unit], pick: &mut dyn FnMut() -> Vec<Unit>) {
+        let mut locked = self.hot.lock_all();
+        let failed = pick();
+        let mut reverted = HashSet::new();
+        for unit in &failed {
+            match &unit.work {
+                Work::Changes(changes) => {
+                    for (id, _) in changes {
+                        self.revert(&mut locked, id, &mut reverted);
+                    }
+                }
+                Work::Clear { database } => self.revert_clear(&mut locked, *database, &mut reverted),
+                Work::Barrier => {}
+            }
+        }
+        for unit in doubtful {
+            self.restore_doubtful(&mut locked, unit, &reverted);
+        }
+    }
+
+    fn touches_waiting(&self) -> usize {
+        self.touches.count()
+    }
+
+    fn due_touches(&self, now_ms: i64, limit: usize) -> (usize, Vec<TouchWrite>) {
+        let taken = self.touches.take(now_ms, limit);
+        let count = taken.len();
+        let writes = taken.into_iter().filter_map(|(name, incarnation)| self.due_touch(name, incarnation)).collect();
+        (count, writes)
+    }
+
+    fn touches_committed(&self, touches: &[TouchWrite], missing: &[RecordId]) {
+        for touch in touches {
+            let id = &touch.id;
+            if missing.contains(id) {
+                self.forget(id, touch.incarnation);
+                continue;
+            }
+            self.with_entry(id, |entry| {
+                let recorded = |life: &mut super::entry::Life| {
+                    if life.incarnation == touch.incarnation {
+                        life.recorded = touch.expiry;
+                    }
+                };
+                match &mut entry.pending {
+                    Some(pending) => pending.committed.as_mut().map(recorded),
+                    None => entry.life.as_mut().map(recorded),
+                };
+            });
+        }
+    }
+
+    fn touches_failed(&self, touches: Vec<TouchWrite>) {
+        let now_ms = self.clock.now_ms();
+        for touch in touches {
+            let name = Name { database: touch.id.database, key: touch.id.key };
+            self.touches.add(name, touch.incarnation, now_ms);
+        }
+    }
+}
+
+impl Keyspace {
+    /// One committed change: the entry is done if it waits for nothing newer.
+    fn settle_change(&self, ticket: &Ticket, id: &RecordId, change: &Change, missing: &[RecordId]) {
+        let gone = matches!(change, Change::Expire { .. }) && missing.contains(id);
+        let incarnation = self.next_incarnation();
+        let spot = self.hot.spot(id.database, &id.key);
+        let mut locked = self.hot.lock_shard(spot.shard);
+        let Some((_, entry)) = locked.entry_mut(spot, id.database, &id.key) else { return };
+        match &mut entry.pending {
+            Some(pending) if !pending.ticket.is(ticket) => {
+                apply(&mut pending.committed, id, change, incarnation);
+                if gone {
+                    pending.committed = None;
+                }
+            }
+            Some(_) => {
+                entry.pending = None;
+                if gone {
+                    self.counts.shift(id.database, entry.life.as_ref(), None);
+                    entry.life = None;
+                }
+            }
+            None => {}
+        }
+        if entry.is_empty() {
+            locked.remove(spot, id.database, &id.key);
+        }
+    }
+
+    fn settle_clear(&self, ticket: &Ticket, database: Option<u8>) {
+        for number in 0..SHARDS {
+            let mut locked = self.hot.lock_shard(number);
+            let Some(shard) = locked.shard_mut(number) else { continue };
+            shard.retain(|(name, entry)| {
+                if database.is_none_or(|database| database == name.database)
+                    && let Some(pending) = &mut entry.pending
+                {
+                    if pending.ticket.is(ticket) {
+                        entry.pending = None;
+                    } else {
+                        pending.committed = None;
+                    }
+                }
+                !entry.is_empty()
+            });
+        }
+    }
+
+    fn revert(&self, locked: &mut Locked<'_>, id: &RecordId, reverted: &mut HashSet<Name>) {
+        let spot = self.hot.spot(id.database, &id.key);
+        let Some((name, entry)) = locked.entry_mut(spot, id.database, &id.key) else { return };
+        let name = name.clone();
+        self.revert_entry(&name, entry);
+        let empty = entry.is_empty();
+        if empty {
+            locked.remove(spot, id.database, &id.key);
+        }
+        self.watches.changed(name.database, &name.key);
+        reverted.insert(name);
+    }
+
+    fn revert_clear(&self, locked: &mut Locked<'_>, database: Option<u8>, reverted: &mut HashSet<Name>) {
+        for number in 0..SHARDS {
+            let Some(shard) = locked.shard_mut(number) else { continue };
+            shard.retain(|(name, entry)| {
+                if database.is_none_or(|database| database == name.database) && entry.pending.is_some() {
+                    self.revert_entry(name, entry);
+                    reverted.insert(name.clone());
+                }
+                !entry.is_empty()
+            });
+        }
+    }
+
+    /// Back to the last committed life; a touch that it had waiting is queued again.
+    fn revert_entry(&self, name: &Name, entry: &mut Entry) {
+        let before = entry.life.clone();
+        entry.revert();
+        self.counts.shift(name.database, before.as_ref(), entry.life.as_ref());
+        if let Some(life) = entry.life.as_mut().filter(|life| life.touch_queued) {
+            self.touches.add(name.clone(), life.incarnation, self.clock.now_ms());
+        }
+    }
+
+    /// A reverted entry keeps what a commit in doubt may have made of it.
+    fn restore_doubtful(&self, locked: &mut Locked<'_>, unit: &Unit, reverted: &HashSet<Name>) {
+        let Work::Changes(changes) = &unit.work else { return };
+        for (id, change) in changes {
+            let name = Name { database: id.database, key: id.key.clone() };
+            if !reverted.contains(&name) {
+                continue;
+            }
+            let spot = self.hot.spot(id.database, &id.key);
+            if locked.entry(spot, id.database, &id.key).is_none() {
+                locked.insert(spot, name, Entry { life: None, pending: None });
+            }
+            let incarnation = self.next_incarnation();
+            if let Some((_, entry)) = locked.entry_mut(spot, id.database, &id.key) {
+                entry.mark(&unit.ticket);
+                let before = entry.life.clone();
+                apply(&mut entry.life, id, change, incarnation);
+                self.counts.shift(id.database, before.as_ref(), entry.life.as_ref());
+            }
+        }
+    }
+
+    /// What to write for a key of the touch queue, if anything.
+    fn due_touch(&self, name: Name, incarnation: u64) -> Option<TouchWrite> {
+        let now_ms = self.clock.now_ms();
+        let spot = self.hot.spot(name.database, &name.key);
+        let mut locked = self.hot.lock_shard(spot.shard);
+        let (_, entry) = locked.entry_mut(spot, name.database, &name.key)?;
+        let waits = entry.pending.is_some();
+        let life = entry.life.as_mut().filter(|life| life.incarnation == incarnation)?;
+        if life.recorded == life.expiry || life.expiry.is_past(now_ms) {
+            life.touch_queued = false;
+            return None;
+        }
+        if waits {
+            // Its unit goes first; the touch follows with the end of that moment.
+            self.touches.add(name, incarnation, now_ms);
+            return None;
+        }
+        life.touch_queued = false;
+        Some(TouchWrite { id: record(&name, life.home), incarnation, expiry: life.expiry })
+    }
+
+    /// Somebody deleted the record by SQL: the key is gone, unless it has been written anew since.
+    pub(super) fn forget(&self, id: &RecordId, incarnation: u64) {
+        let spot = self.hot.spot(id.database, &id.key);
+        let mut locked = self.hot.lock_shard(spot.shard);
+        let Some((_, entry)) = locked.entry_mut(spot, id.database, &id.key) else { return };
+        if let Some(pending) = &mut entry.pending {
+            if pending.committed.as_ref().is_some_and(|life| life.incarnation == incarnation) {
+                pending.committed = None;
+            }
+        } else if entry.life.as_ref().is_some_and(|life| life.incarnation == incarnation) {
+            self.counts.shift(id.database, entry.life.as_ref(), None);
+            self.watches.changed(id.database, &id.key);
+            locked.remove(spot, id.database, &id.key);
+        }
+    }
+
+    fn with_entry(&self, id: &RecordId, change: impl FnOnce(&mut Entry)) {
+        let spot = self.hot.spot(id.database, &id.key);
+        let mut locked = self.hot.lock_shard(spot.shard);
+        if let Some((_, entry)) = locked.entry_mut(spot, id.database, &id.key) {
+            change(entry);
+        }
+    }
+}

@@ -1,1 +1,94 @@
-//! stub
+//! The touch queue: keys whose life was lengthened in memory and not yet in the database. It holds keys, never
+//! expiries: the flush asks the entry for its end of that moment. A crash costs a session at most the lag allowed here.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+
+use super::entry::Name;
+use crate::clock::Expiry;
+
+/// A touch lags at most a tenth of the new TTL, so that a crash never costs a short session much of its life.
+const TTL_SHARE: i64 = 10;
+
+/// Touches are gathered in slots of this length: one flush takes all that are due.
+const SLOT_MS: i64 = 250;
+
+/// A key in the queue, by the incarnation that was touched.
+pub type Touched = (Name, u64);
+
+/// The queue, by the time at which its keys are due.
+#[derive(Debug)]
+pub struct Touches {
+    interval: RwLock<Duration>,
+    due: Mutex<BTreeMap<i64, Vec<Touched>>>,
+}
+
+impl Touches {
+    /// A queue whose touches lag at most `interval`.
+    #[must_use]
+    pub fn new(interval: Duration) -> Self {
+        Self { interval: RwLock::new(interval), due: Mutex::default() }
+    }
+
+    /// Changes the longest lag.
+    pub fn set_interval(&self, interval: Duration) {
+        *self.interval.write() = interval;
+    }
+
+    /// Whether a record that ends at `recorded` may stay as it is while memory says `expiry`.
+    #[must_use]
+    pub fn may_lag(&self, recorded: Expiry, expiry: Expiry, now_ms: i64) -> bool {
+        match (recorded.as_ms(), expiry.as_ms()) {
+            (Some(recorded_ms), Some(expiry_ms)) => {
+                expiry_ms.saturating_sub(recorded_ms) <= self.bound_ms(expiry_ms, now_ms)
+            }
+            (None, _) | (_, None) => recorded == expiry,
+        }
+    }
+
+    /// When the touch should be written: in the middle of what the bound leaves, so that the touches in between
+    /// are gathered and the next one does not have to wait for a commit.
+    #[must_use]
+    pub fn due_ms(&self, recorded: Expiry, expiry: Expiry, now_ms: i64) -> i64 {
+        let (Some(recorded_ms), Some(expiry_ms)) = (recorded.as_ms(), expiry.as_ms()) else { return now_ms };
+        let left_ms = self.bound_ms(expiry_ms, now_ms) - expiry_ms.saturating_sub(recorded_ms);
+        now_ms + left_ms.max(0) / 2
+    }
+
+    /// Adds a key, due at `due_ms`.
+    pub fn add(&self, name: Name, incarnation: u64, due_ms: i64) {
+        self.due.lock().entry(due_ms.div_euclid(SLOT_MS)).or_default().push((name, incarnation));
+    }
+
+    /// Takes up to `limit` keys that are due at `now_ms`.
+    #[must_use]
+    pub fn take(&self, now_ms: i64, limit: usize) -> Vec<Touched> {
+        let mut due = self.due.lock();
+        let mut taken = Vec::new();
+        while taken.len() < limit
+            && let Some(mut slot) = due.first_entry()
+            && *slot.key() <= now_ms.div_euclid(SLOT_MS)
+        {
+            let keys = slot.get_mut();
+            let keep = keys.len().saturating_sub(limit - taken.len());
+            taken.extend(keys.drain(keep..));
+            if keys.is_empty() {
+                slot.remove();
+            }
+        }
+        taken
+    }
+
+    /// How many keys wait.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.due.lock().values().map(Vec::len).sum()
+    }
+
+    fn bound_ms(&self, expiry_ms: i64, now_ms: i64) -> i64 {
+        let interval_ms = i64::try_from(self.interval.read().as_millis()).unwrap_or(i64::MAX);
+        interval_ms.min(expiry_ms.saturating_sub(now_ms) / TTL_SHARE)
+    }
+}

@@ -1,7 +1,11 @@
 //! The Redis serialization protocol: bytes to words and replies to bytes. It knows no command.
 
+mod inline;
+pub mod limits;
 pub mod reply;
 pub mod request;
+mod unfinished;
 
+pub use limits::{ProtocolError, RequestLimits};
 pub use reply::{Protocol, Reply};
-pub use request::{ProtocolError, Request, RequestLimits, RequestReader};
+pub use request::{Request, RequestReader};

@@ -1,6 +1,14 @@
-//! Replies and how they are written in RESP2 and RESP3.
+//! Replies and how they are written in RESP2 and RESP3, byte for byte as Redis writes them. Writing must never fail:
+//! what has been done cannot be left unanswered.
+
+use std::borrow::Cow;
 use std::sync::Arc;
-use bytes::{Bytes, BytesMut};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use redis_protocol::error::RedisProtocolError;
+use redis_protocol::resp2::{encode::extend_encode_borrowed as extend_resp2, types::BorrowedFrame as Resp2};
+use redis_protocol::resp3::encode::complete::extend_encode_borrowed as extend_resp3;
+use redis_protocol::resp3::types::{BorrowedFrame as Resp3, VerbatimStringFormat};
 
 /// The protocol version of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,8 +57,276 @@ impl Reply {
 
     /// A bulk string of this text.
     #[must_use]
-    pub fn text(text: impl Into<String>) -> Self { Self::Bulk(Bytes::from(text.into())) }
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::Bulk(Bytes::from(text.into()))
+    }
 
     /// Appends the reply's bytes.
-    pub fn encode(&self, _protocol: Protocol, _out: &mut BytesMut) {}
+    pub fn encode(&self, protocol: Protocol, out: &mut BytesMut) {
+        out.reserve(self.bytes_about());
+        self.put(protocol, out);
+    }
+
+    fn put(&self, protocol: Protocol, out: &mut BytesMut) {
+        match self {
+            Self::Simple(text) => put_resp2(&Resp2::SimpleString(one_line(text).as_bytes()), out),
+            Self::Error(text) => put_resp2(&Resp2::Error(&one_line(text.trim_matches(LINE_ENDS))), out),
+            Self::Integer(number) => put_resp2(&Resp2::Integer(*number), out),
+            Self::Value(value) => put_resp2(&Resp2::BulkString(value), out),
+            Self::Bulk(bytes) => put_resp2(&Resp2::BulkString(bytes), out),
+            Self::Null => put_null(protocol, b"$-1\r\n", out),
+            Self::NullArray => put_null(protocol, b"*-1\r\n", out),
+            Self::Array(items) => put_items(b'*', items, protocol, out),
+            Self::Map(pairs) => put_map(pairs, protocol, out),
+            Self::Set(items) => put_items(if protocol == Protocol::Resp3 { b'~' } else { b'*' }, items, protocol, out),
+            Self::Verbatim(text) => put_verbatim(text, protocol, out),
+            Self::Double(number) => put_double(*number, protocol, out),
+            Self::Push(items) => put_items(if protocol == Protocol::Resp3 { b'>' } else { b'*' }, items, protocol, out),
+        }
+    }
+
+    /// How many bytes the reply takes, roughly, so that the buffer grows once and not with each item.
+    fn bytes_about(&self) -> usize {
+        let content_bytes = match self {
+            Self::Simple(text) => text.len(),
+            Self::Error(text) | Self::Verbatim(text) => text.len(),
+            Self::Value(value) => value.len(),
+            Self::Bulk(bytes) => bytes.len(),
+            Self::Array(items) | Self::Set(items) | Self::Push(items) => items.iter().map(Self::bytes_about).sum(),
+            Self::Map(pairs) => pairs.iter().map(|(key, value)| key.bytes_about() + value.bytes_about()).sum(),
+            Self::Integer(_) | Self::Null | Self::NullArray | Self::Double(_) => 0,
+        };
+        content_bytes + FRAME_BYTES_ABOUT
+    }
+}
+
+/// A sigil, a length of six digits and two line ends, rounded up.
+const FRAME_BYTES_ABOUT: usize = 16;
+const LINE_ENDS: [char; 2] = ['\r', '\n'];
+
+/// What both protocols write alike is written as RESP2.
+fn put_resp2(frame: &Resp2<'_>, out: &mut BytesMut) {
+    let start = out.len();
+    let end = extend_resp2(out, frame, false);
+    finish(start, end, out);
+}
+
+fn put_resp3(frame: &Resp3<'_>, out: &mut BytesMut) {
+    let start = out.len();
+    let end = extend_resp3(out, frame, false);
+    finish(start, end, out);
+}
+
+/// Cuts off what the encoder reserved but did not write: it counts digits with a floating-point logarithm, and finds
+/// one too many in 999 999 999 999 999. Should it ever fail, the client still gets a reply of the right shape.
+fn finish(start: usize, end: Result<usize, RedisProtocolError>, out: &mut BytesMut) {
+    match end {
+        Ok(end) => out.truncate(end),
+        Err(error) => {
+            tracing::error!(%error, "reply could not be encoded");
+            out.truncate(start);
+            out.put_slice(b"-ERR internal error: the reply could not be encoded\r\n");
+        }
+    }
+}
+
+fn put_null(protocol: Protocol, resp2: &[u8], out: &mut BytesMut) {
+    match protocol {
+        Protocol::Resp2 => out.put_slice(resp2),
+        Protocol::Resp3 => put_resp3(&Resp3::Null, out),
+    }
+}
+
+fn put_verbatim(text: &str, protocol: Protocol, out: &mut BytesMut) {
+    let data = text.as_bytes();
+    match protocol {
+        Protocol::Resp2 => put_resp2(&Resp2::BulkString(data), out),
+        Protocol::Resp3 => {
+            let format = VerbatimStringFormat::Text;
+            put_resp3(&Resp3::VerbatimString { data, format, attributes: None }, out);
+        }
+    }
+}
+
+/// The shortest digits that give the number back, as Redis writes since 7.2; 7.0 wrote 17 of them.
+fn put_double(number: f64, protocol: Protocol, out: &mut BytesMut) {
+    match protocol {
+        // Rust writes infinities as Redis does, but NaN in capitals.
+        Protocol::Resp2 if number.is_nan() => put_resp2(&Resp2::BulkString(b"nan"), out),
+        Protocol::Resp2 => put_resp2(&Resp2::BulkString(number.to_string().as_bytes()), out),
+        Protocol::Resp3 => put_resp3(&Resp3::Double { data: number, attributes: None }, out),
+    }
+}
+
+// The encoder's arrays and maps want a list of frames built for them, and its maps forget the order.
+
+fn put_items(sigil: u8, items: &[Reply], protocol: Protocol, out: &mut BytesMut) {
+    put_header(sigil, items.len(), out);
+    for item in items {
+        item.put(protocol, out);
+    }
+}
+
+fn put_map(pairs: &[(Reply, Reply)], protocol: Protocol, out: &mut BytesMut) {
+    match protocol {
+        Protocol::Resp2 => put_header(b'*', 2 * pairs.len(), out),
+        Protocol::Resp3 => put_header(b'%', pairs.len(), out),
+    }
+    for (key, value) in pairs {
+        key.put(protocol, out);
+        value.put(protocol, out);
+    }
+}
+
+/// `*3`: what kind of collection follows, and of how many.
+fn put_header(sigil: u8, count: usize, out: &mut BytesMut) {
+    out.put_u8(sigil);
+    let first_digit = out.len();
+    let mut rest = count;
+    loop {
+        out.put_u8(b'0' + (rest % 10) as u8);
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    // The digits came last one first.
+    if let Some(digits) = out.get_mut(first_digit..) {
+        digits.reverse();
+    }
+    out.put_slice(b"\r\n");
+}
+
+/// A line within a line would be read as a reply of its own.
+fn one_line(text: &str) -> Cow<'_, str> {
+    if text.contains(LINE_ENDS) { Cow::Owned(text.replace(LINE_ENDS, " ")) } else { Cow::Borrowed(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn encode(reply: &Reply, protocol: Protocol) -> String {
+        // Not an empty buffer: a pipeline's replies follow one another.
+        let mut out = BytesMut::from(&b"+OK\r\n"[..]);
+        reply.encode(protocol, &mut out);
+        String::from_utf8(out.to_vec()).unwrap().strip_prefix("+OK\r\n").unwrap().to_owned()
+    }
+
+    fn pairs() -> Vec<(Reply, Reply)> {
+        vec![(Reply::text("b"), Reply::Integer(1)), (Reply::text("a"), Reply::Null)]
+    }
+
+    #[test]
+    fn replies_are_written_as_redis_writes_them() {
+        let cases = [
+            (Reply::OK, "+OK\r\n", "+OK\r\n"),
+            (Reply::Simple("a\r\nb"), "+a  b\r\n", "+a  b\r\n"),
+            (Reply::Error("ERR no".into()), "-ERR no\r\n", "-ERR no\r\n"),
+            (Reply::Error("ERR a\r\nb\r\n".into()), "-ERR a  b\r\n", "-ERR a  b\r\n"),
+            (Reply::Error(String::new()), "-\r\n", "-\r\n"),
+            (Reply::Integer(0), ":0\r\n", ":0\r\n"),
+            (Reply::Integer(i64::MIN), ":-9223372036854775808\r\n", ":-9223372036854775808\r\n"),
+            (Reply::Value(Arc::from(&b"a\r\n"[..])), "$3\r\na\r\n\r\n", "$3\r\na\r\n\r\n"),
+            (Reply::Bulk(Bytes::new()), "$0\r\n\r\n", "$0\r\n\r\n"),
+            (Reply::text("ü"), "$2\r\nü\r\n", "$2\r\nü\r\n"),
+            (Reply::Null, "$-1\r\n", "_\r\n"),
+            (Reply::NullArray, "*-1\r\n", "_\r\n"),
+            (Reply::Array(vec![]), "*0\r\n", "*0\r\n"),
+            (
+                Reply::Array(vec![Reply::Null, Reply::Array(vec![Reply::OK])]),
+                "*2\r\n$-1\r\n*1\r\n+OK\r\n",
+                "*2\r\n_\r\n*1\r\n+OK\r\n",
+            ),
+            (Reply::Map(vec![]), "*0\r\n", "%0\r\n"),
+            (
+                Reply::Map(pairs()),
+                "*4\r\n$1\r\nb\r\n:1\r\n$1\r\na\r\n$-1\r\n",
+                "%2\r\n$1\r\nb\r\n:1\r\n$1\r\na\r\n_\r\n",
+            ),
+            (Reply::Set(vec![Reply::OK]), "*1\r\n+OK\r\n", "~1\r\n+OK\r\n"),
+            (Reply::Verbatim("hi\n".into()), "$3\r\nhi\n\r\n", "=7\r\ntxt:hi\n\r\n"),
+            (Reply::Double(0.1), "$3\r\n0.1\r\n", ",0.1\r\n"),
+            (Reply::Double(10.0), "$2\r\n10\r\n", ",10\r\n"),
+            (Reply::Double(f64::INFINITY), "$3\r\ninf\r\n", ",inf\r\n"),
+            (Reply::Double(f64::NEG_INFINITY), "$4\r\n-inf\r\n", ",-inf\r\n"),
+            (Reply::Double(f64::NAN), "$3\r\nnan\r\n", ",nan\r\n"),
+            (
+                Reply::Push(vec![Reply::text("invalidate")]),
+                "*1\r\n$10\r\ninvalidate\r\n",
+                ">1\r\n$10\r\ninvalidate\r\n",
+            ),
+        ];
+        for (reply, resp2, resp3) in cases {
+            assert_eq!(encode(&reply, Protocol::Resp2), resp2, "{reply:?}");
+            assert_eq!(encode(&reply, Protocol::Resp3), resp3, "{reply:?}");
+        }
+    }
+
+    #[test]
+    fn integers_around_powers_of_ten_have_no_digit_too_many() {
+        for power in (0..19).map(|exponent| 10_i64.pow(exponent)) {
+            for number in [power - 1, power, power + 1, 1 - power, -power, -power - 1] {
+                assert_eq!(encode(&Reply::Integer(number), Protocol::Resp2), format!(":{number}\r\n"));
+            }
+        }
+    }
+
+    #[test]
+    fn lengths_around_powers_of_ten_are_written_whole() {
+        for power in (0..7).map(|exponent| 10_usize.pow(exponent)) {
+            for length in [power - 1, power, power + 1] {
+                let text = "x".repeat(length);
+                assert_eq!(encode(&Reply::text(text.as_str()), Protocol::Resp3), format!("${length}\r\n{text}\r\n"));
+            }
+        }
+        let items = vec![Reply::Integer(7); 1000];
+        assert_eq!(encode(&Reply::Array(items), Protocol::Resp2), format!("*1000\r\n{}", ":7\r\n".repeat(1000)));
+    }
+
+    #[test]
+    fn a_failed_encoder_leaves_an_error_in_the_place_of_the_reply() {
+        let mut out = BytesMut::from(&b"+OK\r\n$5\r\n\0\0"[..]);
+        let failure = redis_protocol::error::RedisProtocolErrorKind::EncodeError;
+        finish(5, Err(RedisProtocolError::new(failure, "")), &mut out);
+        assert_eq!(out, &b"+OK\r\n-ERR internal error: the reply could not be encoded\r\n"[..]);
+    }
+
+    fn replies() -> impl Strategy<Value = Reply> {
+        let leaf = prop_oneof![
+            Just(Reply::OK),
+            Just(Reply::Null),
+            Just(Reply::NullArray),
+            any::<i64>().prop_map(Reply::Integer),
+            any::<f64>().prop_map(Reply::Double),
+            any::<Vec<u8>>().prop_map(|bytes| Reply::Value(Arc::from(bytes))),
+            any::<String>().prop_map(Reply::Error),
+            any::<String>().prop_map(Reply::Verbatim),
+        ];
+        leaf.prop_recursive(3, 30, 5, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Reply::Array),
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Reply::Push),
+                prop::collection::vec((any::<u16>().prop_map(|key| Reply::text(key.to_string())), inner), 0..5)
+                    .prop_map(Reply::Map),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_reply_is_one_frame(reply in replies()) {
+            for protocol in [Protocol::Resp2, Protocol::Resp3] {
+                let mut out = BytesMut::new();
+                reply.encode(protocol, &mut out);
+                let frame_bytes = match protocol {
+                    Protocol::Resp2 => redis_protocol::resp2::decode::decode_range(&out).unwrap().unwrap().1,
+                    Protocol::Resp3 => redis_protocol::resp3::decode::complete::decode_range(&out).unwrap().unwrap().1,
+                };
+                prop_assert_eq!(frame_bytes, out.len());
+            }
+        }
+    }
 }

@@ -1,0 +1,308 @@
+//! The gates that every command passes, in Redis's order, and the call of its handler: exists, arity, authenticated,
+//! loading, MULTI's queue, key length, cold values, call. It never waits: what must be waited for is said to the caller.
+
+use std::time::Instant;
+
+use smallvec::SmallVec;
+
+use super::error::CommandError;
+use super::table::{self, CommandResult, Flag, Handler, KeyPositions, Loads, Row};
+use crate::app::{App, Client, Transaction};
+use crate::database::write_through::Status;
+use crate::keyspace::hot::Access;
+use crate::keyspace::watch::Watch;
+use crate::keyspace::{Keys, KeysError, Lock, Tickets};
+use crate::protocol::{Reply, Request};
+
+/// A key and its Redis database.
+pub type KeyOf<'a> = (u8, &'a [u8]);
+type KeysOf<'a> = SmallVec<[KeyOf<'a>; 2]>;
+
+/// What came of a request.
+#[derive(Debug)]
+pub enum Step {
+    /// A reply, and the tickets that it waits for.
+    Done(Reply, Tickets),
+    /// These cold values must be loaded first; then the request is executed again.
+    Load(Vec<(u8, Vec<u8>)>),
+    /// The handler waits: the caller runs it with [`serve`].
+    Wait(&'static Row),
+}
+
+/// Executes one request.
+pub fn execute(app: &App, client: &mut Client, request: &Request) -> Step {
+    let begun = Instant::now();
+    let row = match gates(app, client, request) {
+        Ok(row) => row,
+        Err(error) => {
+            if let Some(transaction) = &mut client.transaction {
+                transaction.aborted = true;
+            }
+            return refused(app, &error);
+        }
+    };
+    if let Some(transaction) = &mut client.transaction
+        && !row.has(Flag::Unqueued)
+    {
+        transaction.queue.push(request.clone());
+        return Step::Done(Reply::Simple("QUEUED"), Tickets::new());
+    }
+    let now_ms = app.clock.now_ms();
+    let step = match row.handler {
+        Handler::Keys(handler) => over_keys(app, client, row, handler, request, now_ms),
+        Handler::Client(handler) | Handler::ContainerOrAlone(_, handler) => match handler(app, client, request) {
+            Ok(reply) => Step::Done(reply, Tickets::new()),
+            Err(error) => refused(app, &error),
+        },
+        Handler::Exec => exec(app, client, now_ms),
+        Handler::Server(_) => Step::Wait(row),
+        Handler::Container(_) => refused(app, &CommandError::Syntax),
+    };
+    if let Step::Done(reply, _) = &step {
+        count(app, row, begun, matches!(reply, Reply::Error(_)));
+    }
+    step
+}
+
+/// Runs a handler that waits.
+pub async fn serve(app: &App, client: &mut Client, row: &'static Row, request: &Request) -> Reply {
+    let begun = Instant::now();
+    let result = match row.handler {
+        Handler::Server(handler) => handler(app, client, request).await,
+        Handler::Keys(_) | Handler::Client(_) | Handler::Exec | Handler::Container(_) | Handler::ContainerOrAlone(..) => {
+            Ok(Reply::OK)
+        },
+    };
+    count(app, row, begun, result.is_err());
+    result.unwrap_or_else(|error| error_reply(app, &error))
+}
+
+/// The cold values that a request would wait for; a guess made without a lock, to load many requests' values at once.
+#[must_use]
+pub fn cold_keys(app: &App, client: &Client, request: &Request) -> Vec<(u8, Vec<u8>)> {
+    let Ok(row) = table::resolve(request) else { return Vec::new() };
+    if !reads_values(row, request) {
+        return Vec::new();
+    }
+    let keys = keys_of(row, request, client.database);
+    let locked = app.keyspace.lock(&Lock::Keys(&keys, Access::Read), client.database, app.clock.now_ms());
+    cold(&locked, &keys)
+}
+
+/// Everything that can refuse a request before it is queued or called.
+fn gates(app: &App, client: &Client, request: &Request) -> Result<&'static Row, CommandError> {
+    let row = table::resolve(request)?;
+    let has = |flag| row.has(flag);
+    if !client.authenticated && !has(Flag::NoAuth) {
+        return Err(CommandError::other("NOAUTH Authentication required."));
+    }
+    match app.write_through.status() {
+        Status::Up | Status::Down => {}
+        Status::Loading if has(Flag::Loading) => {}
+        Status::Loading => return Err(CommandError::other("LOADING Redis is loading the dataset in memory")),
+        Status::Lost => return Err(CommandError::other("MISCONF another server owns the database now")),
+    }
+    if client.transaction.is_some() && has(Flag::NoMulti) {
+        return Err(CommandError::other("ERR Command not allowed inside a transaction"));
+    }
+    if client.transaction.is_some() && has(Flag::Write) && app.write_through.refuses_writes() {
+        return Err(KeysError::DatabaseDown.into());
+    }
+    key_lengths_fit(app, row, request)?;
+    Ok(row)
+}
+
+/// A key that an index of the database could not hold is refused before anything is queued.
+fn key_lengths_fit(app: &App, row: &Row, request: &Request) -> Result<(), CommandError> {
+    let longest = row.keys.of(request.len()).map(|position| request[position].len()).max();
+    let limit = app.key_bytes_max();
+    if longest.is_some_and(|longest| longest > limit) {
+        return Err(CommandError::other(format!("ERR key is longer than key-bytes-max ({limit} bytes)")));
+    }
+    Ok(())
+}
+
+fn keys_of<'a>(row: &Row, request: &'a Request, database: u8) -> KeysOf<'a> {
+    row.keys.of(request.len()).map(|position| (database, &*request[position])).collect()
+}
+
+fn reads_values(row: &Row, request: &Request) -> bool {
+    match row.loads {
+        Loads::Never => false,
+        Loads::Values => true,
+        Loads::ValuesIf(reads) => reads(request),
+    }
+}
+
+fn cold(locked: &Keys<'_>, keys: &[KeyOf<'_>]) -> Vec<(u8, Vec<u8>)> {
+    let is_cold = |(database, key): &&KeyOf<'_>| locked.is_cold(*database, key);
+    keys.iter().filter(is_cold).map(|(database, key)| (*database, key.to_vec())).collect()
+}
+
+/// One command over its keys, as one unit.
+fn over_keys(
+    app: &App,
+    client: &Client,
+    row: &Row,
+    handler: fn(&mut Keys<'_>, &Request) -> CommandResult,
+    request: &Request,
+    now_ms: i64,
+) -> Step {
+    let keys = keys_of(row, request, client.database);
+    let lock = match row.keys {
+        KeyPositions::Range { .. } | KeyPositions::None => Lock::Keys(&keys, access(row)),
+        KeyPositions::Shards => Lock::Shards,
+        KeyPositions::All => Lock::All,
+    };
+    let mut locked = app.keyspace.lock(&lock, client.database, now_ms);
+    if reads_values(row, request) {
+        let cold = cold(&locked, &keys);
+        if !cold.is_empty() {
+            return Step::Load(cold);
+        }
+    }
+    let result = handler(&mut locked, request);
+    let tickets = locked.finish();
+    Step::Done(result.unwrap_or_else(|error| error_reply(app, &error)), tickets)
+}
+
+fn access(row: &Row) -> Access {
+    if row.has(Flag::Write) { Access::Write } else { Access::Read }
+}
+
+/// EXEC: all queued commands at one moment, as one unit.
+fn exec(app: &App, client: &mut Client, now_ms: i64) -> Step {
+    let Some(transaction) = client.transaction.take() else {
+        return refused(app, &CommandError::other("ERR EXEC without MULTI"));
+    };
+    let watch = std::mem::take(&mut client.watch);
+    if transaction.aborted {
+        return refused(app, &CommandError::other("EXECABORT Transaction discarded because of previous errors."));
+    }
+    let plan = Plan::of(&transaction, &watch, client.database);
+    let lock = if plan.whole { Lock::All } else { Lock::Keys(&plan.locks, Access::Write) };
+    let mut locked = app.keyspace.lock(&lock, client.database, now_ms);
+    if watch_failed(&mut locked, &watch, client.database) {
+        return Step::Done(Reply::NullArray, locked.finish());
+    }
+    if plan.writes && locked.refuses_writes() {
+        let line = format!("EXECABORT Transaction discarded because of: {}", KeysError::DatabaseDown);
+        return refused(app, &CommandError::other(line));
+    }
+    let cold = cold(&locked, &plan.values);
+    if !cold.is_empty() {
+        drop((locked, plan));
+        client.transaction = Some(transaction);
+        client.watch = watch;
+        return Step::Load(cold);
+    }
+    let mut replies = Vec::with_capacity(transaction.queue.len());
+    for request in &transaction.queue {
+        replies.push(run_queued(app, client, &mut locked, request));
+    }
+    Step::Done(Reply::Array(replies), locked.finish())
+}
+
+/// What an EXEC locks and reads.
+struct Plan<'a> {
+    locks: KeysOf<'a>,
+    values: KeysOf<'a>,
+    whole: bool,
+    writes: bool,
+}
+
+impl<'a> Plan<'a> {
+    fn of(transaction: &'a Transaction, watch: &'a Watch, mut database: u8) -> Self {
+        let mut plan = Self { locks: SmallVec::new(), values: SmallVec::new(), whole: false, writes: false };
+        for request in &transaction.queue {
+            let Ok(row) = table::resolve(request) else { continue };
+            if row.name == "select" {
+                database = selected(request).unwrap_or(database);
+            }
+            let keys = keys_of(row, request, database);
+            if reads_values(row, request) {
+                plan.values.extend(keys.iter().copied());
+            }
+            plan.locks.extend(keys);
+            plan.whole |= matches!(row.keys, KeyPositions::Shards | KeyPositions::All);
+            plan.writes |= row.has(Flag::Write);
+        }
+        plan.locks.extend(watch.keys().iter().map(|watched| (watched.database, &*watched.key)));
+        plan
+    }
+}
+
+/// The database that a queued SELECT will select, if it will.
+fn selected(request: &Request) -> Option<u8> {
+    std::str::from_utf8(request.get(1)?).ok()?.parse().ok()
+}
+
+/// Whether a watched key was changed or has expired; the answer waits for what is pending on the watched keys.
+fn watch_failed(locked: &mut Keys<'_>, watch: &Watch, database: u8) -> bool {
+    let mut failed = watch.is_dirty();
+    for watched in watch.keys() {
+        locked.select(watched.database);
+        let is_live = locked.expiry(&watched.key).is_some();
+        failed |= watched.was_live && !is_live;
+    }
+    locked.select(database);
+    failed
+}
+
+/// One command of an EXEC; its error is a reply among the others.
+fn run_queued(app: &App, client: &mut Client, locked: &mut Keys<'_>, request: &Request) -> Reply {
+    let begun = Instant::now();
+    let row = match table::resolve(request) {
+        Ok(row) => row,
+        Err(error) => return error_reply(app, &error),
+    };
+    locked.select(client.database);
+    let result = match row.handler {
+        Handler::Keys(handler) => handler(locked, request),
+        Handler::Client(handler) | Handler::ContainerOrAlone(_, handler) => handler(app, client, request),
+        // The gates keep these out of the queue.
+        Handler::Server(_) | Handler::Exec | Handler::Container(_) => {
+            Err(CommandError::other("ERR Command not allowed inside a transaction"))
+        }
+    };
+    count(app, row, begun, result.is_err());
+    result.unwrap_or_else(|error| error_reply(app, &error))
+}
+
+/// WATCH: notes the keys, and whether they exist now.
+///
+/// # Errors
+/// Inside MULTI.
+pub fn watch(app: &App, client: &mut Client, request: &Request) -> CommandResult {
+    if client.transaction.is_some() {
+        return Err(CommandError::other("ERR WATCH inside MULTI is not allowed"));
+    }
+    let keys: KeysOf<'_> = request[1..].iter().map(|key| (client.database, &**key)).collect();
+    let mut locked = app.keyspace.lock(&Lock::Keys(&keys, Access::Read), client.database, app.clock.now_ms());
+    for (database, key) in keys {
+        let was_live = locked.expiry(key).is_some();
+        app.keyspace.watches.add(&mut client.watch, database, key, was_live);
+    }
+    Ok(Reply::OK)
+}
+
+fn refused(app: &App, error: &CommandError) -> Step {
+    Step::Done(error_reply(app, error), Tickets::new())
+}
+
+fn error_reply(app: &App, error: &CommandError) -> Reply {
+    let line = error.to_string();
+    app.metrics.count_error(&line);
+    Reply::Error(line)
+}
+
+/// Counts a call, for commandstats and the metrics.
+fn count(app: &App, row: &'static Row, begun: Instant, failed: bool) {
+    app.metrics.commands_processed.increment();
+    let Some(stats) = app.metrics.commands.get(table::index(row)) else { return };
+    stats.calls.increment();
+    stats.microseconds.add(u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX));
+    if failed {
+        stats.failed.increment();
+    }
+}

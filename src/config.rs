@@ -1,0 +1,181 @@
+//! The settings. Each is declared once, as a row of [`ROWS`]: the flags, the environment, the file, CONFIG GET and
+//! SET, `--help` and the README's table all walk those rows. What a setting needs (parsing, bounds, choices) is
+//! never typed a second time elsewhere, and a password is never shown where a log could pick it up.
+
+pub mod database_url;
+mod document;
+mod load;
+mod rows;
+mod runtime;
+mod value;
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+pub use database_url::masked_url;
+pub use document::markdown_table;
+pub use load::{ConfigError, load};
+pub use rows::{Changes, ROWS, Row};
+pub use runtime::{SetError, matching, set, set_all};
+pub use value::{Choice, Given, Invalid, Secret, Syntax};
+
+/// When a reply may leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Once its changes are committed.
+    Commit,
+    /// At once; its changes are committed within a second.
+    EverySec,
+}
+
+impl Choice for Durability {
+    const ALL: &'static [(&'static str, Self)] = &[("commit", Self::Commit), ("everysec", Self::EverySec)];
+}
+
+/// The least important line that is still logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Only what needs a person.
+    Error,
+    /// And what may soon.
+    Warn,
+    /// And what an operator wants to have seen.
+    Info,
+    /// And what a connection does.
+    Debug,
+    /// And what a command does, keys included.
+    Trace,
+}
+
+impl Choice for LogLevel {
+    const ALL: &'static [(&'static str, Self)] = &[
+        ("error", Self::Error),
+        ("warn", Self::Warn),
+        ("info", Self::Info),
+        ("debug", Self::Debug),
+        ("trace", Self::Trace),
+    ];
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines: one JSON object a line.
+    Json,
+}
+
+impl Choice for LogFormat {
+    const ALL: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
+}
+
+/// Which prefix of keys lives in which session table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionTableName {
+    /// What the keys start with; may be empty.
+    pub prefix: String,
+    /// `table` or `schema.table`, not quoted.
+    pub table: String,
+}
+
+/// The value of every setting. The meaning of each stands in its row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each field is the setting of its name, and the help of its row documents it")]
+pub struct Settings {
+    pub bind: Vec<IpAddr>,
+    pub port: u16,
+    pub database_url: Secret,
+    pub session_tables: Vec<SessionTableName>,
+    pub requirepass: Option<Secret>,
+    pub durability: Durability,
+    pub touch_interval: Duration,
+    pub write_timeout: Duration,
+    pub databases: u8,
+    pub maxclients: u32,
+    pub timeout_s: u32,
+    pub tcp_keepalive_s: u32,
+    pub protected_mode: bool,
+    pub metrics_addr: Option<SocketAddr>,
+    pub log_level: LogLevel,
+    pub log_format: LogFormat,
+    pub proto_max_bulk_len: usize,
+    pub key_bytes_max: usize,
+    pub create_tables: bool,
+    pub database_timezone: Option<String>,
+    pub prune_interval: Duration,
+    pub prune_batch: u32,
+    pub shutdown_timeout: Duration,
+}
+
+impl Settings {
+    /// No values yet; the defaults stand in the rows alone.
+    const fn blank() -> Self {
+        Self {
+            bind: Vec::new(),
+            port: 0,
+            database_url: Secret::empty(),
+            session_tables: Vec::new(),
+            requirepass: None,
+            durability: Durability::Commit,
+            touch_interval: Duration::ZERO,
+            write_timeout: Duration::ZERO,
+            databases: 0,
+            maxclients: 0,
+            timeout_s: 0,
+            tcp_keepalive_s: 0,
+            protected_mode: false,
+            metrics_addr: None,
+            log_level: LogLevel::Info,
+            log_format: LogFormat::Text,
+            proto_max_bulk_len: 0,
+            key_bytes_max: 0,
+            create_tables: false,
+            database_timezone: None,
+            prune_interval: Duration::ZERO,
+            prune_batch: 0,
+            shutdown_timeout: Duration::ZERO,
+        }
+    }
+
+    /// Whether a crash loses everything, because nothing is written anywhere.
+    #[must_use]
+    pub fn is_memory_only(&self) -> bool {
+        self.database_url.expose().starts_with("memory:")
+    }
+}
+
+impl Default for Settings {
+    /// The default of every row.
+    fn default() -> Self {
+        let mut settings = Self::blank();
+        for row in ROWS {
+            let applied = row.parse_into(&mut settings, row.default);
+            debug_assert!(applied.is_ok(), "the default of {} must parse", row.name);
+        }
+        settings
+    }
+}
+
+/// The settings of this start.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The values.
+    pub settings: Settings,
+    /// What to log once logging works, one sentence each.
+    pub warnings: Vec<String>,
+    /// Which settings somebody chose: a default that cannot be had is a warning, a choice that cannot be had an error.
+    pub explicit: BTreeSet<&'static str>,
+}
+
+/// What the command line asks for.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// To run the server.
+    Serve(Box<Loaded>),
+    /// To print the DDL and the GRANTs.
+    Schema(Box<Loaded>),
+    /// To print this (`--help`, `--version`).
+    Print(String),
+}

@@ -1,0 +1,476 @@
+//! The writer: the one task that commits. It gathers units and due touches into batches, settles what the database
+//! said, splits a batch that was refused until the guilty unit stands alone, and sits out outages.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
+use tracing::{error, info, warn};
+
+use super::unit::{Outcome, Unit, Work};
+use super::write_through::{Memory, Status, TouchWrite, WriteThrough, split, stands_alone};
+use super::{Batch, BatchWork, Change, Committed, Database, DatabaseError, Ownership, RecordId};
+use crate::clock::Clock;
+
+/// The most changes of one commit: larger batches gain little (63 000 rows/s at 1 024 against 50 000 at 64) and make their first reply late.
+const BATCH_CHANGES_MAX: usize = 2048;
+
+/// The most value bytes of one commit: what PostgreSQL parses in a few hundred milliseconds.
+const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// How often the writer looks for due touches when nothing is queued.
+const TOUCH_TICK: Duration = Duration::from_millis(250);
+
+/// How often an idle owner renews its ownership; a waiting server takes over after five of these.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// The first and the longest pause between two tries to reach a database that is away.
+const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// How often a batch that collided with another transaction is sent again.
+const CONFLICT_TRIES: u32 = 5;
+
+/// What the writer must know.
+#[derive(Clone, Copy, Debug)]
+pub struct WriterSettings {
+    /// The longest that a write waits for the database.
+    pub write_timeout: Duration,
+    /// How often expired records are deleted.
+    pub prune_interval: Duration,
+    /// The most records of a table that one commit deletes.
+    pub prune_batch: u32,
+}
+
+/// Why the writer ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WriterEnd {
+    /// It was asked to, and everything is committed.
+    Stopped,
+    /// Asked to, but the database is away: this many units are not committed, all of them unacknowledged under `durability = commit`.
+    StoppedInOutage(usize),
+    /// Another server owns the database.
+    Fenced(String),
+}
+
+/// The task that commits.
+pub struct Writer {
+    through: Arc<WriteThrough>,
+    memory: Arc<dyn Memory>,
+    database: Arc<dyn Database>,
+    clock: Clock,
+    settings: WriterSettings,
+    epoch: i64,
+    last_batch: i64,
+    last_commit: Instant,
+    last_prune: Instant,
+    last_touches: Instant,
+    /// What is left of a batch that was split: a stack, the next to be sent is the last.
+    chunks: Vec<Vec<Unit>>,
+}
+
+/// A writer must end: the reason.
+struct Ended(WriterEnd);
+
+impl Writer {
+    /// A writer for a database that this process owns since `epoch`.
+    #[must_use]
+    pub fn new(
+        through: Arc<WriteThrough>,
+        memory: Arc<dyn Memory>,
+        database: Arc<dyn Database>,
+        clock: Clock,
+        settings: WriterSettings,
+        (epoch, last_batch): (i64, i64),
+    ) -> Self {
+        through.set_epoch(epoch);
+        let now = Instant::now();
+        Self {
+            through,
+            memory,
+            database,
+            clock,
+            settings,
+            epoch,
+            last_batch,
+            last_commit: now,
+            last_prune: now,
+            last_touches: now,
+            chunks: Vec::new(),
+        }
+    }
+
+    /// Commits until it is stopped or loses the database.
+    pub async fn run(mut self) -> WriterEnd {
+        loop {
+            if let Err(Ended(end)) = self.turn().await {
+                if let WriterEnd::Fenced(_) = end {
+                    self.through.set_status(Status::Lost);
+                    self.fail(&[], Vec::new(), &mut |_| true);
+                }
+                return end;
+            }
+        }
+    }
+
+    /// One wait, and then one round of all that is to be done.
+    async fn turn(&mut self) -> Result<(), Ended> {
+        self.through.wait_for_work(TOUCH_TICK).await;
+        let units = self.through.take_units(BATCH_CHANGES_MAX, BATCH_BYTES_MAX);
+        let stopping = self.through.is_stopping() && units.is_empty();
+        if stopping || matches!(units.first(), Some(Unit { work: Work::Barrier, .. })) {
+            self.flush_touches(i64::MAX).await?;
+        }
+        if stopping {
+            return Err(Ended(WriterEnd::Stopped));
+        }
+        self.commit_units(units).await?;
+        if self.last_touches.elapsed() >= TOUCH_TICK {
+            self.last_touches = Instant::now();
+            self.flush_touches(self.clock.now_ms()).await?;
+        }
+        if self.last_prune.elapsed() >= self.settings.prune_interval {
+            self.prune().await?;
+        }
+        if self.last_commit.elapsed() >= HEARTBEAT {
+            // Only its outcome matters: a renewal that fails has told the outage or the new owner already.
+            let _ = self.commit_whole(BatchWork::Changes(Vec::new()), &mut Vec::new()).await?;
+        }
+        Ok(())
+    }
+
+    /// Commits units as one transaction; splits them when the database refuses their data.
+    async fn commit_units(&mut self, units: Vec<Unit>) -> Result<(), Ended> {
+        self.chunks.push(units);
+        while let Some(mut units) = self.chunks.pop() {
+            if units.is_empty() {
+                continue;
+            }
+            if let Err(refusal) = self.try_units(&mut units).await? {
+                if units.len() == 1 {
+                    warn!(error = %refusal, "the database refused a write, which is taken back with all that was built on it");
+                    self.fail_with_dependants(units);
+                } else {
+                    let rest = units.split_off(units.len() / 2);
+                    self.chunks.extend([rest, units]);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One transaction of these units; the inner error is the database's refusal of their data.
+    async fn try_units(&mut self, units: &mut Vec<Unit>) -> Result<Result<(), DatabaseError>, Ended> {
+        let work = batch_work(units);
+        match self.commit_whole(work.clone(), units).await? {
+            Ok(done) => {
+                let missing = missing_records(&work, &done);
+                for unit in units.iter() {
+                    self.memory.committed(unit, &missing);
+                    unit.ticket.settle(Outcome::Committed);
+                    if matches!(unit.work, Work::Barrier) {
+                        self.through.note_save(self.clock.now_ms() / 1000);
+                    }
+                }
+                self.through.metrics.units_committed.add(units.len() as u64);
+                self.through.announce();
+                Ok(Ok(()))
+            }
+            Err(refusal) => Ok(Err(refusal)),
+        }
+    }
+
+    /// Commits one piece of work, sitting out collisions and outages; `units` are those that it settles. The inner error
+    /// is `Refused` or `Locked`.
+    async fn commit_whole(
+        &mut self,
+        work: BatchWork,
+        units: &mut Vec<Unit>,
+    ) -> Result<Result<Committed, DatabaseError>, Ended> {
+        let mut collisions = 0;
+        let mut batch = Batch { number: self.last_batch + 1, work };
+        let begun = Instant::now();
+        loop {
+            batch.number = self.last_batch + 1;
+            let sent = Instant::now();
+            let result = match timeout(self.settings.write_timeout, self.database.commit(&batch)).await {
+                Ok(result) => result,
+                Err(_) => Err(DatabaseError::Outage { message: "a commit took longer than write-timeout".to_owned(), in_doubt: true }),
+            };
+            match result {
+                Ok(done) => {
+                    self.last_batch = batch.number;
+                    self.last_commit = Instant::now();
+                    self.count_commit(&batch, sent.elapsed());
+                    return Ok(Ok(done));
+                }
+                Err(refusal @ (DatabaseError::Refused(_) | DatabaseError::Locked(_))) => return Ok(Err(refusal)),
+                Err(DatabaseError::Conflict(message)) => {
+                    collisions += 1;
+                    if collisions == CONFLICT_TRIES {
+                        return Ok(Err(DatabaseError::Conflict(message)));
+                    }
+                }
+                Err(DatabaseError::Fenced { owner }) => {
+                    settle_failed(units);
+                    return Err(Ended(WriterEnd::Fenced(owner)));
+                }
+                Err(error @ (DatabaseError::Unusable(_) | DatabaseError::Outage { .. })) => {
+                    let in_doubt = matches!(error, DatabaseError::Outage { in_doubt: true, .. });
+                    let message = error.to_string();
+                    if self.sit_out(&message, in_doubt, batch.number, units, begun).await? {
+                        return Ok(Ok(Committed::default()));
+                    }
+                    if units.is_empty() && !matches!(&batch.work, BatchWork::Changes(changes) if changes.is_empty()) {
+                        // Touches and prunes are gathered anew, and units that failed are gone.
+                        return Ok(Err(DatabaseError::Outage { message, in_doubt: false }));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits for the database to come back. Answers whether the batch in doubt turned out to be committed; if not, the
+    /// units that are left must be sent again.
+    async fn sit_out(
+        &mut self,
+        message: &str,
+        in_doubt: bool,
+        number: i64,
+        units: &mut Vec<Unit>,
+        begun: Instant,
+    ) -> Result<bool, Ended> {
+        let outage = Instant::now();
+        warn!(error = message, "the database is away: writes and cold reads are refused until it is back");
+        self.through.metrics.outages.increment();
+        self.through.set_status(Status::Down);
+        let mut told = false;
+        let mut pause = RETRY.0;
+        loop {
+            match self.reconnect().await? {
+                Some(last_batch) => {
+                    self.last_batch = self.last_batch.max(last_batch);
+                    self.through.set_status(Status::Up);
+                    info!(seconds = outage.elapsed().as_secs_f64(), "the database is back");
+                    return Ok(in_doubt && last_batch >= number);
+                }
+                None if self.through.is_stopping() => {
+                    return Err(Ended(WriterEnd::StoppedInOutage(units.len() + self.through.backlog())));
+                }
+                None => {}
+            }
+            if !told && !self.through.is_everysec() && begun.elapsed() >= self.settings.write_timeout {
+                told = true;
+                self.tell_outage(in_doubt, units);
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RETRY.1);
+        }
+    }
+
+    /// One try to own the database again; `None` when it is still away.
+    async fn reconnect(&mut self) -> Result<Option<i64>, Ended> {
+        match timeout(self.settings.write_timeout, self.database.acquire(Some(self.epoch))).await {
+            Ok(Ok(Ownership::Owned { epoch, last_batch })) => {
+                self.epoch = epoch;
+                self.through.set_epoch(epoch);
+                Ok(Some(last_batch))
+            }
+            Ok(Ok(Ownership::HeldBy { owner }) | Err(DatabaseError::Fenced { owner })) => {
+                Err(Ended(WriterEnd::Fenced(owner)))
+            }
+            Ok(Err(DatabaseError::Unusable(message))) => {
+                error!(error = message, "the database cannot be used as it is");
+                Ok(None)
+            }
+            Ok(Err(_)) | Err(_) => Ok(None),
+        }
+    }
+
+    /// Answers those who have waited long enough: what was never sent is taken back; what is in doubt says so.
+    fn tell_outage(&mut self, in_doubt: bool, units: &mut Vec<Unit>) {
+        if in_doubt {
+            for unit in units.iter() {
+                unit.ticket.settle(Outcome::Unknown);
+            }
+        }
+        let (doubtful, sent) = if in_doubt { (units.clone(), Vec::new()) } else { (Vec::new(), std::mem::take(units)) };
+        self.fail(&doubtful, sent, &mut |_| true);
+    }
+
+    /// A unit fails with every later one that shares a key with it, transitively.
+    fn fail_with_dependants(&mut self, guilty: Vec<Unit>) {
+        let mut doomed = Doomed::default();
+        guilty.iter().for_each(|unit| doomed.add(unit));
+        self.fail(&[], guilty, &mut |unit| doomed.takes(unit));
+    }
+
+    /// Takes back `first`, and of the units that wait those that `doomed` chooses, asked in order.
+    fn fail(&mut self, doubtful: &[Unit], first: Vec<Unit>, doomed: &mut dyn FnMut(&Unit) -> bool) {
+        let mut failed = first;
+        let mut count = 0;
+        let Self { memory, through, chunks, .. } = self;
+        memory.take_back(doubtful, &mut || {
+            let mut all = std::mem::take(&mut failed);
+            for chunk in chunks.iter_mut().rev() {
+                let (gone, kept) = split(std::mem::take(chunk), doomed);
+                *chunk = kept;
+                all.extend(gone);
+            }
+            all.extend(through.remove_units(doomed));
+            count = all.len();
+            settle_failed(&all);
+            all
+        });
+        self.through.metrics.units_failed.add(count as u64);
+        self.through.announce();
+    }
+
+    /// Writes the touches that are due at `now_ms`, batch by batch.
+    async fn flush_touches(&mut self, now_ms: i64) -> Result<(), Ended> {
+        // Counted once: touches that come meanwhile, or that go back to the queue, wait for the next flush.
+        let mut waiting = self.memory.touches_waiting();
+        while waiting > 0 {
+            let (taken, touches) = self.memory.due_touches(now_ms, BATCH_CHANGES_MAX.min(waiting));
+            if taken == 0 {
+                break;
+            }
+            waiting = waiting.saturating_sub(taken);
+            if !touches.is_empty() {
+                self.commit_touches(touches).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn commit_touches(&mut self, touches: Vec<TouchWrite>) -> Result<(), Ended> {
+        let changes = touches.iter().map(|touch| (touch.id.clone(), Change::Expire { expiry: touch.expiry })).collect();
+        let work = BatchWork::Changes(changes);
+        match self.commit_whole(work.clone(), &mut Vec::new()).await? {
+            Ok(done) => {
+                self.through.metrics.touch_rows_written.add(touches.len() as u64);
+                self.memory.touches_committed(&touches, &missing_records(&work, &done));
+            }
+            Err(DatabaseError::Refused(message)) => {
+                error!(error = message, "the database refused touches, which are dropped");
+            }
+            Err(_) => {
+                self.memory.touches_failed(touches);
+                // Whatever holds them up is not over at once.
+                tokio::time::sleep(RETRY.0).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes expired records. The time is read before the touches are flushed, so that no record goes whose touch waits.
+    async fn prune(&mut self) -> Result<(), Ended> {
+        self.last_prune = Instant::now();
+        let before_ms = self.clock.now_ms();
+        self.flush_touches(i64::MAX).await?;
+        let work = BatchWork::Prune { before_ms, limit: self.settings.prune_batch };
+        if let Ok(done) = self.commit_whole(work, &mut Vec::new()).await?
+            && done.pruned > 0
+        {
+            self.through.metrics.pruned_records.add(done.pruned);
+            info!(records = done.pruned, "expired records were deleted");
+            // More may be waiting: go on after the units that came meanwhile.
+            self.last_prune = Instant::now().checked_sub(self.settings.prune_interval).unwrap_or(self.last_prune);
+        }
+        Ok(())
+    }
+
+    fn count_commit(&self, batch: &Batch, took: Duration) {
+        if let BatchWork::Changes(changes) = &batch.work
+            && !changes.is_empty()
+        {
+            let (took_us, count) = (u64::try_from(took.as_micros()).unwrap_or(u64::MAX), changes.len() as u64);
+            let metrics = &self.through.metrics;
+            metrics.batches_committed.increment();
+            metrics.batch_changes.add(count);
+            metrics.commit_us.observe(took_us);
+            metrics.last_commit_us.set(took_us);
+            metrics.changes_per_batch.observe(count);
+        }
+    }
+}
+
+fn settle_failed(units: &[Unit]) {
+    for unit in units {
+        unit.ticket.settle(Outcome::Failed);
+    }
+}
+
+/// The keys that a failed unit takes with it.
+#[derive(Default)]
+struct Doomed {
+    keys: HashSet<(u8, Arc<[u8]>)>,
+    cleared: bool,
+}
+
+impl Doomed {
+    /// Whether the unit shares a key with those that failed; if so, its keys are doomed too.
+    fn takes(&mut self, unit: &Unit) -> bool {
+        let shares = match &unit.work {
+            Work::Changes(changes) => {
+                self.cleared || changes.iter().any(|(id, _)| self.keys.contains(&(id.database, Arc::clone(&id.key))))
+            }
+            // A clear that would run on a state that never was could still run; a barrier vouches for what failed.
+            Work::Clear { .. } | Work::Barrier => self.cleared,
+        };
+        if shares {
+            self.add(unit);
+        }
+        shares
+    }
+
+    fn add(&mut self, unit: &Unit) {
+        match &unit.work {
+            Work::Changes(changes) => {
+                self.keys.extend(changes.iter().map(|(id, _)| (id.database, Arc::clone(&id.key))));
+            }
+            Work::Clear { .. } => self.cleared = true,
+            Work::Barrier => {}
+        }
+    }
+}
+
+/// All changes of some units, each record once: a later change of a record replaces an earlier one, since they commit together.
+fn batch_work(units: &[Unit]) -> BatchWork {
+    if let [Unit { work: Work::Clear { database }, .. }] = units {
+        return BatchWork::Clear { database: *database };
+    }
+    debug_assert!(units.len() == 1 || !units.iter().any(stands_alone), "a clear or a barrier stands alone");
+    let mut changes: Vec<(RecordId, Change)> = Vec::with_capacity(units.len());
+    let mut positions: HashMap<RecordId, usize, ahash::RandomState> = HashMap::default();
+    for (id, change) in units.iter().flat_map(|unit| match &unit.work {
+        Work::Changes(changes) => changes.as_slice(),
+        Work::Clear { .. } | Work::Barrier => &[],
+    }) {
+        match positions.get(id) {
+            Some(&position) => replace(&mut changes[position].1, change),
+            None => {
+                positions.insert(id.clone(), changes.len());
+                changes.push((id.clone(), change.clone()));
+            }
+        }
+    }
+    BatchWork::Changes(changes)
+}
+
+/// The later change wins; a new end of a record that is put in the same commit is the end of that put.
+fn replace(earlier: &mut Change, later: &Change) {
+    match (earlier, later) {
+        (Change::Put { expiry, .. }, Change::Expire { expiry: end }) => *expiry = *end,
+        (earlier, later) => *earlier = later.clone(),
+    }
+}
+
+fn missing_records(work: &BatchWork, done: &Committed) -> Vec<RecordId> {
+    match work {
+        BatchWork::Changes(changes) => {
+            done.missing.iter().filter_map(|&position| changes.get(position)).map(|(id, _)| id.clone()).collect()
+        }
+        BatchWork::Clear { .. } | BatchWork::Prune { .. } => Vec::new(),
+    }
+}

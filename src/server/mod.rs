@@ -1,0 +1,228 @@
+//! The server: opens the database, reads the keys, serves connections, and ends in order. It never answers a request
+//! before the keys are known, and never ends by itself before everything acknowledged is committed.
+
+pub mod accept;
+pub mod serve;
+pub mod start;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::RwLock;
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
+use tracing::{info, warn};
+
+use crate::app::{App, Clients};
+use crate::clock::Clock;
+use crate::commands::table;
+use crate::config::{Durability, Loaded, Settings};
+use crate::database::write_through::{Status, WriteThrough};
+use crate::database::{self, Database, DatabaseError, DatabaseSettings};
+use crate::keyspace::Keyspace;
+use crate::keyspace::expiry::SLICES;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::{Exporter, Logging};
+use crate::telemetry::process;
+use accept::Workers;
+
+/// Why the server ended, other than by being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// An address cannot be listened on.
+    #[error("{0}")]
+    Bind(String),
+    /// The database cannot be used.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// Another server took the database over.
+    #[error("another server owns the database now: {0}")]
+    Fenced(String),
+    /// The stop took longer than `shutdown-timeout`, or the database was away.
+    #[error("{0}")]
+    Stop(String),
+    /// A thread or a runtime could not be made.
+    #[error("the operating system refused a thread: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// What a caller may hand in besides the settings.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// The time of day.
+    pub clock: Clock,
+    /// The log, whose level can change.
+    pub logging: Option<Logging>,
+    /// Told where the server listens.
+    pub listening: Option<oneshot::Sender<SocketAddr>>,
+}
+
+/// Serves until `shutdown` resolves, then answers what was received, commits everything and releases the database.
+///
+/// # Errors
+/// [`ServerError`] says which part of the start, the service or the stop failed.
+pub async fn run(loaded: Loaded, options: Options, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
+    let settings = loaded.settings.clone();
+    let listeners = bind(&settings).await?;
+    let address = listeners[0].local_addr()?;
+    let database_settings = DatabaseSettings::from_settings(&settings, process::identity()).map_err(DatabaseError::Unusable)?;
+    let database = database::open(&database_settings)?;
+    let metrics = Arc::new(Metrics::new(table::names()));
+    let everysec = settings.durability == Durability::EverySec;
+    let write_through = Arc::new(WriteThrough::new(everysec, Arc::clone(&metrics)));
+    let (keyspace, loads) = Keyspace::new(
+        database_settings.session_tables,
+        settings.touch_interval,
+        options.clock.clone(),
+        Arc::clone(&write_through),
+        Arc::clone(&metrics),
+    );
+    let stop_limit = settings.shutdown_timeout;
+    let exporter = export(&loaded, &metrics)?;
+    let app = Arc::new(App {
+        settings: RwLock::new(settings),
+        clock: options.clock,
+        keyspace,
+        write_through,
+        database: RwLock::new(database.description()),
+        metrics,
+        clients: Clients::default(),
+        run_id: run_id(),
+        port: address.port(),
+        started: Instant::now(),
+        logging: options.logging,
+    });
+    if let Some(listening) = options.listening {
+        // A caller that does not wait for the address is fine.
+        let _ = listening.send(address);
+    }
+    let serving = Serving { app, exporter, database, loads, listeners };
+    serve_until(serving, shutdown, stop_limit).await
+}
+
+type Loads = tokio::sync::mpsc::Receiver<crate::keyspace::load::LoadRequest>;
+
+/// Everything that the service runs on.
+struct Serving {
+    app: Arc<App>,
+    exporter: Option<Exporter>,
+    database: Arc<dyn Database>,
+    loads: Loads,
+    listeners: Vec<TcpListener>,
+}
+
+async fn serve_until(serving: Serving, shutdown: impl Future<Output = ()>, stop_limit: Duration) -> Result<(), ServerError> {
+    let Serving { app, exporter, database, loads, listeners } = serving;
+    let (stop, stopping) = watch::channel(false);
+    let workers = Arc::new(Workers::start(&app, &stopping)?);
+    let mut tasks = tokio::task::JoinSet::new();
+    for listener in listeners {
+        tasks.spawn(accept::accept(listener, Arc::clone(&app), Arc::clone(&workers), stopping.clone()));
+    }
+    tasks.spawn(expire(Arc::clone(&app), stopping.clone()));
+    tasks.spawn(measure(Arc::clone(&app), exporter, stopping.clone()));
+    let mut storage = start::Storage::start(&app, database, loads)?;
+    let early = tokio::select! {
+        () = shutdown => None,
+        end = storage.ended() => Some(end),
+    };
+    info!("stopping: what was received is answered, then everything is committed");
+    let begun = Instant::now();
+    let _ = stop.send(true);
+    while tasks.join_next().await.is_some() {}
+    if let Ok(workers) = Arc::try_unwrap(workers)
+        && !within(stop_limit, move || workers.join()).await
+    {
+        warn!("some connections did not end in time");
+    }
+    let result = match early {
+        Some(end) => start::judge(end),
+        None => storage.stop(&app, stop_limit.saturating_sub(begun.elapsed())).await,
+    };
+    if result.is_ok() {
+        info!(milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX), "stopped; everything is committed");
+    }
+    result
+}
+
+/// Runs something that blocks, for at most `limit`.
+async fn within(limit: Duration, work: impl FnOnce() + Send + 'static) -> bool {
+    tokio::time::timeout(limit, tokio::task::spawn_blocking(work)).await.is_ok_and(|joined| joined.is_ok())
+}
+
+/// Listens on all addresses, or says who probably has the port.
+async fn bind(settings: &Settings) -> Result<Vec<TcpListener>, ServerError> {
+    let mut listeners = Vec::new();
+    for address in &settings.bind {
+        let address = SocketAddr::new(*address, settings.port);
+        let listener = TcpListener::bind(address).await.map_err(|error| ServerError::Bind(bind_error(address, &error)))?;
+        listeners.push(listener);
+    }
+    if listeners.is_empty() {
+        return Err(ServerError::Bind("bind: no address is given".to_owned()));
+    }
+    Ok(listeners)
+}
+
+fn bind_error(address: SocketAddr, error: &std::io::Error) -> String {
+    if error.kind() == std::io::ErrorKind::AddrInUse {
+        let next = address.port().wrapping_add(1);
+        return format!("port: {address} is taken: is redis-server running? Try --port {next}");
+    }
+    format!("bind: cannot listen on {address}: {error}")
+}
+
+/// Lets expired entries leave memory, a slice of the shards at a time.
+async fn expire(app: Arc<App>, mut stopping: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1) / u32::try_from(SLICES).unwrap_or(1));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    for slice in (0..SLICES).cycle() {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        }
+        if app.write_through.status() != Status::Loading {
+            app.keyspace.expire_slice(slice);
+        }
+        if slice == 0 {
+            app.keyspace.watches.sweep();
+        }
+    }
+}
+
+/// Measures every second what is not counted, and hands all numbers to Prometheus.
+async fn measure(app: Arc<App>, exporter: Option<Exporter>, mut stopping: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        }
+        app.refresh_metrics();
+        if let Some(exporter) = &exporter {
+            exporter.publish(&app.metrics);
+        }
+    }
+}
+
+/// Serves the metrics; a default address that is taken costs the metrics, one that was chosen the start.
+fn export(loaded: &Loaded, metrics: &Metrics) -> Result<Option<Exporter>, ServerError> {
+    let Some(address) = loaded.settings.metrics_addr else { return Ok(None) };
+    match Exporter::start(address, metrics) {
+        Ok(exporter) => Ok(Some(exporter)),
+        Err(error) if loaded.explicit.contains("metrics-addr") => Err(ServerError::Bind(error.to_string())),
+        Err(error) => {
+            warn!(%error, "no metrics are served");
+            Ok(None)
+        }
+    }
+}
+
+/// 40 hexadecimal digits, as Redis has them.
+fn run_id() -> String {
+    let random = ahash::RandomState::new();
+    let words: Vec<String> = (0..3).map(|word: u8| format!("{:016x}", random.hash_one(word))).collect();
+    words.concat()[..40].to_owned()
+}

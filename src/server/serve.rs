@@ -1,0 +1,292 @@
+//! One connection: executes all that is in the read buffer, goes on reading while commits are under way, and sends the
+//! replies in order, each when its tickets are committed. A reply that waits never stops the next command.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tracing::debug;
+
+use crate::app::{App, Client};
+use crate::commands::execute::{self, Step};
+use crate::database::DatabaseError;
+use crate::database::unit::Outcome;
+use crate::keyspace::Tickets;
+use crate::protocol::{Reply, Request, RequestLimits, RequestReader};
+
+/// Replies that one connection may have in flight: enough to fill a few batches; more stay in the socket.
+const HELD_REPLIES_MAX: usize = 8_192;
+
+/// Requests that are taken off the buffer before they are executed, so that their cold values load in one query.
+const REQUESTS_TOGETHER_MAX: usize = 256;
+
+/// Bytes of replies that wait for a client that does not read; more commands are not executed meanwhile.
+const OUTPUT_BYTES_MAX: usize = 1024 * 1024;
+
+/// How much is read at once.
+const READ_BYTES: usize = 16 * 1024;
+
+/// How long a connection that ends may take to send its last replies.
+const LAST_REPLIES: Duration = Duration::from_secs(1);
+
+/// A reply, and what it waits for.
+#[derive(Debug)]
+struct Held {
+    reply: Reply,
+    tickets: Tickets,
+}
+
+/// One connection's state.
+struct Connection {
+    app: Arc<App>,
+    client: Client,
+    reader: RequestReader,
+    input: BytesMut,
+    requests: VecDeque<Request>,
+    held: VecDeque<Held>,
+    output: BytesMut,
+    settlements: watch::Receiver<u64>,
+    closing: bool,
+}
+
+/// Serves one connection until it ends or the server stops.
+pub async fn serve(app: Arc<App>, client: Client, stream: TcpStream, stopping: watch::Receiver<bool>) {
+    let settlements = app.write_through.settlements();
+    let connection = Connection {
+        app,
+        client,
+        reader: RequestReader::new(),
+        input: BytesMut::new(),
+        requests: VecDeque::new(),
+        held: VecDeque::new(),
+        output: BytesMut::new(),
+        settlements,
+        closing: false,
+    };
+    if let Err(error) = connection.run(stream, stopping).await {
+        debug!(%error, "a connection broke");
+    }
+}
+
+impl Connection {
+    async fn run(mut self, mut stream: TcpStream, mut stopping: watch::Receiver<bool>) -> std::io::Result<()> {
+        let (mut from, mut to) = stream.split();
+        let mut idle_since = tokio::time::Instant::now();
+        loop {
+            self.execute_buffered().await;
+            self.release_replies();
+            if self.closing && self.held.is_empty() && self.output.is_empty() {
+                return to.shutdown().await;
+            }
+            let idle = self.idle_limit();
+            tokio::select! {
+                read = read_more(&mut from, &mut self.input), if self.may_read() => {
+                    let count = read?;
+                    self.app.metrics.net_input_bytes.add(count as u64);
+                    idle_since = tokio::time::Instant::now();
+                    // A client that closed its side still gets the replies of what it sent.
+                    self.closing |= count == 0;
+                }
+                written = to.write_buf(&mut self.output), if !self.output.is_empty() => {
+                    self.app.metrics.net_output_bytes.add(written? as u64);
+                }
+                changed = self.settlements.changed(), if !self.held.is_empty() => {
+                    self.closing |= changed.is_err();
+                }
+                () = tokio::time::sleep_until(idle_since + idle.unwrap_or_default()), if idle.is_some() => {
+                    return Ok(());
+                }
+                _ = stopping.changed(), if !*stopping.borrow() => {
+                    return self.finish(from, to).await;
+                }
+            }
+        }
+    }
+
+    /// The server stops: answers what was received, and ends.
+    async fn finish(
+        mut self,
+        from: tokio::net::tcp::ReadHalf<'_>,
+        mut to: tokio::net::tcp::WriteHalf<'_>,
+    ) -> std::io::Result<()> {
+        while self.input.len() < OUTPUT_BYTES_MAX && matches!(from.try_read_buf(&mut self.input), Ok(1..)) {}
+        loop {
+            self.execute_buffered().await;
+            self.release_replies();
+            if self.held.is_empty() && self.output.is_empty() {
+                return to.shutdown().await;
+            }
+            if self.output.is_empty() {
+                if self.settlements.changed().await.is_err() {
+                    return Ok(());
+                }
+            } else if !matches!(tokio::time::timeout(LAST_REPLIES, to.write_buf(&mut self.output)).await, Ok(Ok(1..))) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn may_read(&self) -> bool {
+        !self.closing && self.requests.is_empty() && self.may_execute()
+    }
+
+    fn may_execute(&self) -> bool {
+        self.held.len() < HELD_REPLIES_MAX && self.output.len() < OUTPUT_BYTES_MAX
+    }
+
+    fn idle_limit(&self) -> Option<Duration> {
+        self.app.idle_timeout().filter(|_| self.held.is_empty())
+    }
+
+    /// Executes the requests in the buffer, as far as the limits let it.
+    async fn execute_buffered(&mut self) {
+        while self.may_execute() && !self.client.close_after_reply {
+            if self.requests.is_empty() && !self.parse() {
+                return;
+            }
+            self.wait_for_room().await;
+            while self.may_execute() && let Some(request) = self.requests.pop_front() {
+                self.run_request(request).await;
+                if self.client.close_after_reply {
+                    self.closing = true;
+                    self.requests.clear();
+                }
+            }
+        }
+    }
+
+    /// Takes whole requests off the read buffer; `false` when there are none.
+    fn parse(&mut self) -> bool {
+        let limits = self.limits();
+        while self.requests.len() < REQUESTS_TOGETHER_MAX {
+            match self.reader.next(&mut self.input, &limits) {
+                Ok(Some(request)) => self.requests.push_back(request),
+                Ok(None) => break,
+                Err(error) => {
+                    self.app.metrics.protocol_errors.increment();
+                    self.hold(Reply::Error(format!("ERR {error}")), Tickets::new());
+                    self.closing = true;
+                    self.client.close_after_reply = self.requests.is_empty();
+                    self.input.clear();
+                    break;
+                }
+            }
+            if !self.client.authenticated {
+                // The limits change with AUTH.
+                break;
+            }
+        }
+        !self.requests.is_empty()
+    }
+
+    fn limits(&self) -> RequestLimits {
+        if self.client.authenticated {
+            RequestLimits::authenticated(self.app.bulk_bytes_max())
+        } else {
+            RequestLimits::unauthenticated()
+        }
+    }
+
+    /// At the limit of the queue to the database clients are slowed, not dropped.
+    async fn wait_for_room(&mut self) {
+        while !self.app.write_through.has_room() {
+            if self.settlements.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn run_request(&mut self, request: Request) {
+        loop {
+            match execute::execute(&self.app, &mut self.client, &request) {
+                Step::Done(reply, tickets) => return self.hold(reply, tickets),
+                Step::Wait(row) => {
+                    let reply = execute::serve(&self.app, &mut self.client, row, &request).await;
+                    return self.hold(reply, Tickets::new());
+                }
+                Step::Load(keys) => {
+                    if let Err(reply) = self.load(keys).await {
+                        return self.hold(reply, Tickets::new());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Loads these cold values and those of the requests behind, in one query.
+    async fn load(&mut self, mut keys: Vec<(u8, Vec<u8>)>) -> Result<(), Reply> {
+        let unavailable = || {
+            Reply::Error("MISCONF the database is not available: this session is not in memory and cannot be read now".to_owned())
+        };
+        if self.app.write_through.is_down() {
+            return Err(unavailable());
+        }
+        for request in &self.requests {
+            keys.extend(execute::cold_keys(&self.app, &self.client, request));
+        }
+        match tokio::time::timeout(self.app.write_timeout(), self.app.keyspace.load(keys)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(DatabaseError::Unusable(message))) => Err(Reply::Error(format!("MISCONF {message}"))),
+            Ok(Err(_)) | Err(_) => Err(unavailable()),
+        }
+    }
+
+    fn hold(&mut self, reply: Reply, tickets: Tickets) {
+        let tickets = if self.app.write_through.holds_replies() { tickets } else { Tickets::new() };
+        if tickets.is_empty() && self.held.is_empty() {
+            reply.encode(self.client.protocol, &mut self.output);
+        } else {
+            self.held.push_back(Held { reply, tickets });
+        }
+    }
+
+    /// Moves the replies whose tickets are settled to the output, in order.
+    fn release_replies(&mut self) {
+        // Marked as seen before the tickets are looked at: what is settled afterwards wakes us.
+        self.settlements.borrow_and_update();
+        while let Some(held) = self.held.front() {
+            let Some(outcome) = outcome(&held.tickets) else { return };
+            let Some(Held { reply, .. }) = self.held.pop_front() else { return };
+            let reply = match outcome {
+                Outcome::Committed | Outcome::Pending => reply,
+                Outcome::Failed => Reply::Error(
+                    "MISCONF the database is not available or refused the write: it was not applied".to_owned(),
+                ),
+                Outcome::Unknown => Reply::Error(
+                    "UNCERTAIN the database went away during the commit: whether the write was applied is not known".to_owned(),
+                ),
+            };
+            reply.encode(self.client.protocol, &mut self.output);
+        }
+    }
+}
+
+/// How all of these ended; `None` while one has not.
+fn outcome(tickets: &Tickets) -> Option<Outcome> {
+    let mut worst = Outcome::Committed;
+    for ticket in tickets {
+        match ticket.outcome() {
+            Outcome::Pending => return None,
+            Outcome::Committed => {}
+            Outcome::Failed => worst = Outcome::Failed,
+            Outcome::Unknown if worst == Outcome::Failed => {}
+            Outcome::Unknown => worst = Outcome::Unknown,
+        }
+    }
+    Some(worst)
+}
+
+async fn read_more(from: &mut tokio::net::tcp::ReadHalf<'_>, input: &mut BytesMut) -> std::io::Result<usize> {
+    input.reserve(READ_BYTES);
+    from.read_buf(input).await
+}
+
+/// What a connection that is not wanted is told before it is closed.
+pub async fn refuse(mut stream: TcpStream, line: &'static str) {
+    // The peer may be gone already.
+    let _ = tokio::time::timeout(LAST_REPLIES, stream.write_all_buf(&mut Bytes::from_static(line.as_bytes()))).await;
+}

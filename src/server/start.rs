@@ -1,0 +1,154 @@
+//! The storage side of the server: a thread that owns the database, reads the keys, loads cold values and commits.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+use tracing::{error, info, warn};
+
+use super::{Loads, ServerError};
+use crate::app::App;
+use crate::config::Choice;
+use crate::database::write_through::Status;
+use crate::database::writer::{Writer, WriterEnd, WriterSettings};
+use crate::database::{Database, DatabaseError, Ownership};
+
+/// How often a database that is away or owned by another server is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// How the storage ended.
+pub type End = Result<WriterEnd, DatabaseError>;
+
+/// The thread that owns the database.
+#[derive(Debug)]
+pub struct Storage {
+    thread: Option<JoinHandle<()>>,
+    ended: oneshot::Receiver<End>,
+}
+
+impl Storage {
+    /// Starts the thread; the server answers LOADING until it has read the keys.
+    ///
+    /// # Errors
+    /// When the thread or its runtime cannot be made.
+    pub fn start(app: &Arc<App>, database: Arc<dyn Database>, loads: Loads) -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (tell, ended) = oneshot::channel();
+        let app = Arc::clone(app);
+        let thread = std::thread::Builder::new().name("storage".to_owned()).spawn(move || {
+            let end = runtime.block_on(own(&app, &database, loads));
+            // Nobody listens any more when the stop took too long.
+            let _ = tell.send(end);
+            runtime.shutdown_background();
+        })?;
+        Ok(Self { thread: Some(thread), ended })
+    }
+
+    /// Resolves when the storage ends by itself.
+    pub async fn ended(&mut self) -> End {
+        (&mut self.ended).await.unwrap_or_else(|_| Err(DatabaseError::Unusable("the storage thread panicked".to_owned())))
+    }
+
+    /// Commits everything, releases the database and ends.
+    ///
+    /// # Errors
+    /// When it takes longer than `limit`, or the database is away.
+    pub async fn stop(mut self, app: &App, limit: Duration) -> Result<(), ServerError> {
+        app.write_through.stop();
+        match tokio::time::timeout(limit, self.ended()).await {
+            Ok(end) => {
+                if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+                    error!("the storage thread panicked");
+                }
+                judge(end)
+            }
+            Err(_) => Err(ServerError::Stop("the database did not commit within shutdown-timeout".to_owned())),
+        }
+    }
+}
+
+/// What an end means for the process.
+///
+/// # Errors
+/// All but an end that was asked for, with everything committed.
+pub fn judge(end: End) -> Result<(), ServerError> {
+    match end {
+        Ok(WriterEnd::Stopped) => Ok(()),
+        Ok(WriterEnd::Fenced(owner)) => Err(ServerError::Fenced(owner)),
+        Ok(WriterEnd::StoppedInOutage(units)) => Err(ServerError::Stop(format!(
+            "the database is away: {units} writes that nobody was told of as committed are not applied"
+        ))),
+        Err(error) => Err(ServerError::Database(error)),
+    }
+}
+
+/// Owns the database, reads its keys, and commits until the end.
+async fn own(app: &Arc<App>, database: &Arc<dyn Database>, loads: Loads) -> End {
+    let begun = Instant::now();
+    let Some((ownership, sessions)) = acquire_and_load(app, &**database).await? else {
+        return Ok(WriterEnd::Stopped);
+    };
+    let keyspace = Arc::clone(&app.keyspace);
+    tokio::spawn(Arc::clone(&keyspace).run_loader(Arc::clone(database), loads));
+    let settings = writer_settings(app);
+    let writer =
+        Writer::new(Arc::clone(&app.write_through), keyspace, Arc::clone(database), app.clock.clone(), settings, ownership);
+    app.write_through.set_status(Status::Up);
+    *app.database.write() = database.description();
+    report(app, sessions, begun.elapsed());
+    let end = writer.run().await;
+    database.release().await;
+    Ok(end)
+}
+
+/// Waits for the database as long as it is away or owned by somebody else; `None` when the server stops meanwhile.
+async fn acquire_and_load(app: &App, database: &dyn Database) -> Result<Option<((i64, i64), usize)>, DatabaseError> {
+    let mut said = String::new();
+    while !app.write_through.is_stopping() {
+        let wait = match database.acquire(None).await {
+            Ok(Ownership::Owned { epoch, last_batch }) => match app.keyspace.load_keys(database).await {
+                Ok(sessions) => return Ok(Some(((epoch, last_batch), sessions))),
+                Err(error @ DatabaseError::Unusable(_)) => return Err(error),
+                Err(error) => error.to_string(),
+            },
+            Ok(Ownership::HeldBy { owner }) => format!("the database is owned by {owner}"),
+            Err(error @ DatabaseError::Unusable(_)) => return Err(error),
+            Err(error) => error.to_string(),
+        };
+        if said != wait {
+            warn!(reason = wait, "waiting for the database; clients get LOADING");
+            said = wait;
+        }
+        tokio::time::sleep(ASK_AGAIN).await;
+    }
+    Ok(None)
+}
+
+fn writer_settings(app: &App) -> WriterSettings {
+    let settings = app.settings.read();
+    WriterSettings {
+        write_timeout: settings.write_timeout,
+        prune_interval: settings.prune_interval,
+        prune_batch: settings.prune_batch,
+    }
+}
+
+/// The line that operators look for.
+fn report(app: &App, sessions: usize, took: Duration) {
+    let description = app.database.read().clone();
+    for warning in &description.warnings {
+        warn!("{warning}");
+    }
+    let settings = app.settings.read();
+    let addresses: Vec<String> = settings.bind.iter().map(|address| format!("{address}:{}", app.port)).collect();
+    info!(
+        address = addresses.join(","),
+        database = description.place,
+        durability = settings.durability.name(),
+        touch_interval_ms = u64::try_from(settings.touch_interval.as_millis()).unwrap_or(u64::MAX),
+        sessions,
+        load_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        "ready to accept connections"
+    );
+}

@@ -1,0 +1,371 @@
+//! The catalogue: every number that Sojourn keeps, each once, with its name, unit and help. INFO reads the same
+//! counters that Prometheus shows. Labels come from closed sets (commands, error codes, database numbers), never from
+//! what a client sent.
+
+use std::time::Instant;
+
+use ::metrics::Unit;
+use parking_lot::Mutex;
+
+use super::instrument::{Counter, Gauge, Histogram};
+use super::process;
+
+/// The Redis databases that can have keys.
+pub const DATABASES_MAX: usize = 16;
+
+/// The codes that an error reply can start with; any other is counted as the last.
+pub const ERROR_CODES: &[&str] = &[
+    "ERR",
+    "WRONGTYPE",
+    "NOAUTH",
+    "WRONGPASS",
+    "NOPERM",
+    "LOADING",
+    "OOM",
+    "MISCONF",
+    "READONLY",
+    "EXECABORT",
+    "NOPROTO",
+    "NOSCRIPT",
+    "BUSY",
+    "DENIED",
+    "UNAVAILABLE",
+    "other",
+];
+
+/// Upper bounds of a commit's duration in microseconds: a local flush takes about 200, a timeout a second.
+const COMMIT_BOUNDS_US: &[u64] = &[
+    100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000, 5_000_000,
+    60_000_000,
+];
+/// Upper bounds of the changes in a batch.
+const BATCH_BOUNDS: &[u64] = &[1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192];
+
+/// Whether a number only grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It does.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+    /// It is many numbers: how often a measurement was how large.
+    Histogram,
+}
+
+/// What is known of a number.
+#[derive(Clone, Copy, Debug)]
+pub struct Described {
+    /// Its name for Prometheus.
+    pub name: &'static str,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its unit.
+    pub unit: Unit,
+    /// What it means.
+    pub help: &'static str,
+}
+
+/// The value of a number at one moment.
+#[derive(Clone, Debug)]
+pub struct Reading<'a> {
+    /// Its name for Prometheus.
+    pub name: &'static str,
+    /// Its kind.
+    pub kind: Kind,
+    /// Which one of several, as label and value.
+    pub label: Option<(&'static str, &'a str)>,
+    /// Its value.
+    pub value: u64,
+}
+
+macro_rules! catalogue {
+    ($($kind:ident $field:ident $name:literal $unit:ident $help:literal;)*) => {
+        /// All numbers. One of these lives as long as the process; every storey counts in it.
+        #[derive(Debug)]
+        pub struct Metrics {
+            $(#[doc = $help] pub $field: $kind,)*
+            /// How long commits take, in microseconds.
+            pub commit_us: Histogram,
+            /// How many changes a batch holds.
+            pub changes_per_batch: Histogram,
+            /// Live keys of each Redis database.
+            pub keys: [Gauge; DATABASES_MAX],
+            /// Live keys of each Redis database that have an expiry.
+            pub keys_with_expiry: [Gauge; DATABASES_MAX],
+            /// The figures of each command, in the order of the command table.
+            pub commands: Vec<CommandStats>,
+            errors: [Counter; ERROR_CODES.len()],
+            started: Instant,
+            sampled: Mutex<(Instant, u64)>,
+        }
+
+        const SINGLE: &[Described] = &[
+            $(Described { name: $name, kind: Kind::$kind, unit: Unit::$unit, help: $help },)*
+        ];
+
+        impl Metrics {
+            /// All at nothing, with the figures of these commands.
+            #[must_use]
+            pub fn new(command_names: &[String]) -> Self {
+                let started = Instant::now();
+                Self {
+                    $($field: $kind::default(),)*
+                    commit_us: Histogram::new(COMMIT_BOUNDS_US, 1_000_000.0),
+                    changes_per_batch: Histogram::new(BATCH_BOUNDS, 1.0),
+                    keys: Default::default(),
+                    keys_with_expiry: Default::default(),
+                    commands: command_names.iter().map(|name| CommandStats::new(name)).collect(),
+                    errors: Default::default(),
+                    started,
+                    sampled: Mutex::new((started, 0)),
+                }
+            }
+
+            /// Starts all counters anew (CONFIG RESETSTAT); gauges stay, since they say what is.
+            pub fn reset(&self) {
+                $(self.$field.reset_count();)*
+                self.commands.iter().for_each(CommandStats::reset);
+                self.errors.iter().for_each(Counter::reset);
+            }
+
+            fn single(&self) -> Vec<u64> {
+                vec![$(self.$field.get(),)*]
+            }
+        }
+    };
+}
+
+catalogue! {
+    Counter connections_received "sojourn_connections_received_total" Count "Connections that were accepted";
+    Counter connections_rejected "sojourn_connections_rejected_total" Count "Connections that were refused at maxclients";
+    Gauge connected_clients "sojourn_connected_clients" Count "Connections that are open";
+    Counter net_input_bytes "sojourn_net_input_bytes_total" Bytes "Bytes read from clients";
+    Counter net_output_bytes "sojourn_net_output_bytes_total" Bytes "Bytes written to clients";
+    Counter commands_processed "sojourn_commands_processed_total" Count "Commands that were executed";
+    Gauge operations_per_second "sojourn_operations_per_second" CountPerSecond "Commands in the last second";
+    Counter protocol_errors "sojourn_protocol_errors_total" Count "Connections closed because a request was no RESP";
+    Counter auth_failures "sojourn_auth_failures_total" Count "AUTH and HELLO with a wrong password";
+    Counter keyspace_hits "sojourn_keyspace_hits_total" Count "Reads of a key that exists";
+    Counter keyspace_misses "sojourn_keyspace_misses_total" Count "Reads of a key that does not exist";
+    Counter cold_loads "sojourn_cold_loads_total" Count "Values that were read from the database because they were not in memory";
+    Counter expired_keys "sojourn_expired_keys_total" Count "Keys whose life ended";
+    Counter evicted_values "sojourn_evicted_values_total" Count "Values that left memory and stayed in the database";
+    Counter units_committed "sojourn_units_committed_total" Count "Units (all changes of one command or EXEC) that were committed";
+    Counter units_failed "sojourn_units_failed_total" Count "Units that failed and were taken back";
+    Counter batches_committed "sojourn_batches_committed_total" Count "Commits of the database";
+    Counter batches_failed "sojourn_batches_failed_total" Count "Commits that the database refused or did not answer";
+    Counter batch_changes "sojourn_batch_changes_total" Count "Changes of records in all batches";
+    Counter touches_gathered "sojourn_touches_gathered_total" Count "Writes that only lengthened a life and were put off";
+    Counter touch_rows_written "sojourn_touch_rows_written_total" Count "Records whose expiry was written for touches";
+    Gauge backlog_units "sojourn_backlog_units" Count "Units that wait for a commit";
+    Gauge last_commit_us "sojourn_last_commit_microseconds" Microseconds "How long the last commit took";
+    Counter outages "sojourn_outages_total" Count "Times the database went away";
+    Gauge outage "sojourn_outage" Count "1 while the database is away and writes are refused";
+    Counter pruned_records "sojourn_pruned_records_total" Count "Expired records that were deleted from the database";
+    Gauge uptime_seconds "sojourn_uptime_seconds" Seconds "Seconds since the start";
+    Gauge memory_bytes "sojourn_memory_bytes" Bytes "Memory that the process holds";
+    Gauge memory_peak_bytes "sojourn_memory_peak_bytes" Bytes "The most memory that the process ever held";
+    Gauge cpu_user_ms "sojourn_cpu_user_milliseconds" Milliseconds "Processor time in the program";
+    Gauge cpu_system_ms "sojourn_cpu_system_milliseconds" Milliseconds "Processor time in the kernel for it";
+}
+
+const KEYS: Described =
+    Described { name: "sojourn_keys", kind: Kind::Gauge, unit: Unit::Count, help: "Live keys, by database number" };
+const KEYS_WITH_EXPIRY: Described = Described {
+    name: "sojourn_keys_with_expiry",
+    kind: Kind::Gauge,
+    unit: Unit::Count,
+    help: "Live keys that have an expiry, by database number",
+};
+const ERRORS: Described =
+    Described { name: "sojourn_errors_total", kind: Kind::Counter, unit: Unit::Count, help: "Error replies, by code" };
+const CALLS: Described = Described {
+    name: "sojourn_command_calls_total",
+    kind: Kind::Counter,
+    unit: Unit::Count,
+    help: "Calls, by command",
+};
+const CALL_US: Described = Described {
+    name: "sojourn_command_microseconds_total",
+    kind: Kind::Counter,
+    unit: Unit::Microseconds,
+    help: "Time in handlers, by command",
+};
+const CALLS_FAILED: Described = Described {
+    name: "sojourn_command_failed_total",
+    kind: Kind::Counter,
+    unit: Unit::Count,
+    help: "Calls that were answered with an error, by command",
+};
+const CALLS_REJECTED: Described = Described {
+    name: "sojourn_command_rejected_total",
+    kind: Kind::Counter,
+    unit: Unit::Count,
+    help: "Calls that were refused before their handler ran, by command",
+};
+pub(super) const COMMIT: Described = Described {
+    name: "sojourn_commit_seconds",
+    kind: Kind::Histogram,
+    unit: Unit::Seconds,
+    help: "How long commits take",
+};
+pub(super) const CHANGES_PER_BATCH: Described = Described {
+    name: "sojourn_changes_per_batch",
+    kind: Kind::Histogram,
+    unit: Unit::Count,
+    help: "How many changes one commit carries",
+};
+const LABELLED: &[Described] =
+    &[KEYS, KEYS_WITH_EXPIRY, ERRORS, CALLS, CALL_US, CALLS_FAILED, CALLS_REJECTED, COMMIT, CHANGES_PER_BATCH];
+
+/// The figures of one command, as INFO commandstats shows them. Each has its own cache line: commands of different
+/// connections count at the same time.
+#[derive(Debug)]
+#[repr(align(64))]
+pub struct CommandStats {
+    /// The command, a subcommand as `client|setname`.
+    pub name: String,
+    /// How often its handler ran.
+    pub calls: Counter,
+    /// How long it ran, in all.
+    pub microseconds: Counter,
+    /// How often it answered an error.
+    pub failed: Counter,
+    /// How often it was refused before it ran.
+    pub rejected: Counter,
+}
+
+impl CommandStats {
+    fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            calls: Counter::default(),
+            microseconds: Counter::default(),
+            failed: Counter::default(),
+            rejected: Counter::default(),
+        }
+    }
+}
+
+impl CommandStats {
+    fn reset(&self) {
+        [&self.calls, &self.microseconds, &self.failed, &self.rejected].into_iter().for_each(Counter::reset);
+    }
+}
+
+/// Everything in the catalogue.
+pub fn described() -> impl Iterator<Item = &'static Described> {
+    SINGLE.iter().chain(LABELLED)
+}
+
+impl Metrics {
+    /// Counts an error reply by its first word (`WRONGTYPE Operation against …`).
+    pub fn count_error(&self, line: &str) {
+        let code = line.split(' ').next().unwrap_or_default();
+        let position = ERROR_CODES.iter().position(|known| *known == code).unwrap_or(ERROR_CODES.len() - 1);
+        self.errors[position].increment();
+    }
+
+    /// The error replies by code, those that occurred.
+    pub fn errors(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        ERROR_CODES.iter().zip(&self.errors).map(|(code, count)| (*code, count.get())).filter(|(_, count)| *count > 0)
+    }
+
+    /// Brings what is measured rather than counted up to date. To be called every second, and before INFO.
+    pub fn refresh(&self) {
+        self.uptime_seconds.set(self.started.elapsed().as_secs());
+        self.refresh_rate();
+        let figures = process::figures();
+        self.memory_bytes.set(figures.resident_bytes);
+        self.memory_peak_bytes.set(figures.resident_peak_bytes);
+        self.cpu_user_ms.set(figures.cpu_user_ms);
+        self.cpu_system_ms.set(figures.cpu_system_ms);
+    }
+
+    fn refresh_rate(&self) {
+        let mut sampled = self.sampled.lock();
+        let (elapsed, processed) = (sampled.0.elapsed(), self.commands_processed.get());
+        // INFO may ask at any moment; a rate over a few milliseconds says nothing.
+        if let Some(elapsed_ms) = u64::try_from(elapsed.as_millis()).ok().filter(|elapsed_ms| *elapsed_ms >= 500) {
+            self.operations_per_second.set(processed.saturating_sub(sampled.1).saturating_mul(1000) / elapsed_ms);
+            *sampled = (Instant::now(), processed);
+        }
+    }
+
+    /// All counters and gauges; commands that were never called and errors that never occurred are left out.
+    #[must_use]
+    pub fn readings(&self) -> Vec<Reading<'_>> {
+        let single = SINGLE.iter().zip(self.single()).map(|(number, value)| reading(number, None, value));
+        let errors = self.errors().map(|(code, count)| reading(&ERRORS, Some(("code", code)), count));
+        let databases = DATABASE_LABELS.iter().zip(self.keys.iter().zip(&self.keys_with_expiry));
+        let keys = databases.flat_map(|(number, (keys, with_expiry))| {
+            let label = Some(("database", *number));
+            [reading(&KEYS, label, keys.get()), reading(&KEYS_WITH_EXPIRY, label, with_expiry.get())]
+        });
+        let commands = self.commands.iter().flat_map(command_readings);
+        single.chain(errors).chain(keys).chain(commands).collect()
+    }
+}
+
+/// The labels of [`Metrics::keys`].
+const DATABASE_LABELS: [&str; DATABASES_MAX] =
+    ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15"];
+
+fn command_readings(stats: &CommandStats) -> Vec<Reading<'_>> {
+    if stats.calls.get() + stats.rejected.get() == 0 {
+        return Vec::new();
+    }
+    let label = Some(("command", stats.name.as_str()));
+    vec![
+        reading(&CALLS, label, stats.calls.get()),
+        reading(&CALL_US, label, stats.microseconds.get()),
+        reading(&CALLS_FAILED, label, stats.failed.get()),
+        reading(&CALLS_REJECTED, label, stats.rejected.get()),
+    ]
+}
+
+fn reading<'a>(number: &Described, label: Option<(&'static str, &'a str)>, value: u64) -> Reading<'a> {
+    Reading { name: number.name, kind: number.kind, label, value }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_has_a_name_of_its_own_in_prometheus_style() {
+        let names: Vec<&str> = described().map(|number| number.name).collect();
+        for (position, number) in described().enumerate() {
+            assert!(number.name.starts_with("sojourn_"), "{}", number.name);
+            assert_eq!(number.name.ends_with("_total"), number.kind == Kind::Counter, "{}", number.name);
+            assert!(!names[..position].contains(&number.name), "{} twice", number.name);
+        }
+    }
+
+    #[test]
+    fn errors_are_counted_by_known_codes_only() {
+        let metrics = Metrics::new(&[]);
+        metrics.count_error("WRONGTYPE Operation against a key holding the wrong kind of value");
+        metrics.count_error("sess:secret is a key that must not become a label");
+        assert_eq!(metrics.errors().collect::<Vec<_>>(), [("WRONGTYPE", 1), ("other", 1)]);
+    }
+
+    #[test]
+    fn readings_hold_the_commands_that_were_called() {
+        let metrics = Metrics::new(&["get".to_owned(), "set".to_owned()]);
+        metrics.commands[1].calls.increment();
+        metrics.keys[3].set(7);
+        let readings = metrics.readings();
+        assert!(readings.iter().any(|reading| reading.label == Some(("command", "set")) && reading.value == 1));
+        assert!(readings.iter().all(|reading| reading.label != Some(("command", "get"))));
+        assert!(readings.iter().any(|reading| reading.label == Some(("database", "3")) && reading.value == 7));
+    }
+
+    #[test]
+    fn refresh_measures_the_process() {
+        let metrics = Metrics::new(&[]);
+        metrics.refresh();
+        assert!(metrics.memory_bytes.get() > 100_000);
+        assert!(metrics.memory_peak_bytes.get() >= metrics.memory_bytes.get() / 2);
+    }
+}
