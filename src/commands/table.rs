@@ -2,9 +2,19 @@
 //! arity errors, keys to load, gates, ACL categories, COMMAND, COMMAND DOCS, metric labels, commandstats and the
 //! README's table derive from it; nothing of it is typed again.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+use ahash::AHashMap;
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::error::CommandError;
+use super::{
+    admin, client, cluster, config, connection, expire, info, introspect, key, object, scan, string, string_number,
+    string_range, transaction,
+};
 use crate::app::{App, Client};
 use crate::keyspace::Keys;
 use crate::protocol::{Reply, Request};
@@ -79,6 +89,8 @@ pub enum Flag {
     Dangerous,
     /// Runs at once inside MULTI instead of being queued (EXEC, DISCARD, WATCH, QUIT, RESET, MULTI).
     Unqueued,
+    /// Counts as `@connection` in the ACL categories, though its group in the documentation is another.
+    Connection,
 }
 
 /// Which words of a request are keys.
@@ -126,6 +138,232 @@ pub enum Handler {
     Exec,
     /// A container: the second word chooses a row of these.
     Container(&'static [Row]),
+    /// A container that also answers without a second word: COMMAND.
+    ContainerOrAlone(&'static [Row], fn(&App, &mut Client, &Request) -> CommandResult),
+}
+
+impl Row {
+    /// Whether it carries this flag.
+    #[must_use]
+    pub fn has(&self, flag: Flag) -> bool {
+        self.flags.contains(&flag)
+    }
+
+    /// Whether a request of this many words, its name included, is neither too short nor too long.
+    #[must_use]
+    pub fn accepts(&self, words: usize) -> bool {
+        let expected = usize::try_from(self.arity.unsigned_abs()).unwrap_or(usize::MAX);
+        if self.arity < 0 { words >= expected } else { words == expected }
+    }
+
+    /// The subcommands of a container; none of any other command.
+    #[must_use]
+    pub fn subcommands(&self) -> &'static [Self] {
+        match self.handler {
+            Handler::Container(rows) | Handler::ContainerOrAlone(rows, _) => rows,
+            Handler::Keys(_) | Handler::Client(_) | Handler::Server(_) | Handler::Exec => &[],
+        }
+    }
+
+    /// The subcommand of this name, in any case.
+    #[must_use]
+    pub fn subcommand(&self, name: &[u8]) -> Option<&'static Self> {
+        self.subcommands().iter().find(|row| row.name.as_bytes().eq_ignore_ascii_case(name))
+    }
+}
+
+impl KeyPositions {
+    /// Which words of a request of this many words are keys; none where the keys are not in the request.
+    pub fn of(self, words: usize) -> impl Iterator<Item = usize> {
+        let (first, end, step) = match self {
+            Self::None | Self::Shards | Self::All => (0, 0, 1),
+            Self::Range { first, last, step } => (first, Self::end(last, words), step),
+        };
+        (first..end).step_by(step)
+    }
+
+    /// One past the last key.
+    fn end(last: i32, words: usize) -> usize {
+        let distance = usize::try_from(last.unsigned_abs()).unwrap_or(usize::MAX);
+        let last = if last < 0 { words.saturating_sub(distance) } else { distance };
+        words.min(last.saturating_add(1))
+    }
+}
+
+impl Group {
+    /// Its name in COMMAND DOCS.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Generic => "generic",
+            Self::String => "string",
+            Self::Connection => "connection",
+            Self::Server => "server",
+            Self::Transactions => "transactions",
+            Self::Cluster => "cluster",
+        }
+    }
+}
+
+/// Every family, once. A `static`, not a `const`: a row is known by its address, and a `const` has none of its own.
+static FAMILIES: &[&[Row]] = &[
+    string::ROWS,
+    string_number::ROWS,
+    string_range::ROWS,
+    key::ROWS,
+    expire::ROWS,
+    object::ROWS,
+    scan::ROWS,
+    transaction::ROWS,
+    connection::ROWS,
+    client::ROWS,
+    admin::ROWS,
+    config::ROWS,
+    info::ROWS,
+    introspect::ROWS,
+    cluster::ROWS,
+];
+
+/// The longest name that [`find`] knows, so that it can fold the case without allocating.
+const NAME_BYTES_MAX: usize = 32;
+
+/// What is derived from the rows once.
+struct Index {
+    by_name: AHashMap<&'static [u8], &'static Row>,
+    position_by_address: AHashMap<usize, usize>,
+    names: Vec<String>,
+}
+
+static INDEX: LazyLock<Index> = LazyLock::new(|| {
+    let mut index = Index { by_name: AHashMap::new(), position_by_address: AHashMap::new(), names: Vec::new() };
+    for row in all() {
+        index.by_name.insert(row.name.as_bytes(), row);
+        index.note(row, row.name.to_owned());
+        for subcommand in row.subcommands() {
+            index.note(subcommand, format!("{}|{}", row.name, subcommand.name));
+        }
+    }
+    index
+});
+
+impl Index {
+    fn note(&mut self, row: &'static Row, name: String) {
+        self.position_by_address.insert(std::ptr::from_ref(row).addr(), self.names.len());
+        self.names.push(name);
+    }
+}
+
+/// Every command; the subcommands are inside their containers.
+pub fn all() -> impl Iterator<Item = &'static Row> {
+    FAMILIES.iter().copied().flatten()
+}
+
+/// The command of this name, in any case.
+#[must_use]
+pub fn find(name: &[u8]) -> Option<&'static Row> {
+    let mut folded = [0; NAME_BYTES_MAX];
+    let folded = folded.get_mut(..name.len())?;
+    folded.copy_from_slice(name);
+    folded.make_ascii_lowercase();
+    INDEX.by_name.get(&*folded).copied()
+}
+
+/// The command or subcommand of a full name such as `get` or `client|setname`, in any case.
+#[must_use]
+pub fn find_full(name: &[u8]) -> Option<&'static Row> {
+    match name.iter().position(|byte| *byte == b'|') {
+        None => find(name),
+        Some(bar) => find(&name[..bar])?.subcommand(&name[bar + 1..]),
+    }
+}
+
+/// The command or subcommand that a request asks for, with as many words as it takes.
+///
+/// # Errors
+/// No such command, no such subcommand or the wrong number of words, in Redis's words.
+pub fn resolve(request: &[Bytes]) -> Result<&'static Row, CommandError> {
+    let name = request.first().map_or(&[][..], |word| word);
+    let command = find(name).ok_or_else(|| unknown_command(request))?;
+    let row = match (command.subcommands(), request.get(1)) {
+        ([], _) | (_, None) => command,
+        (_, Some(word)) => command.subcommand(word).ok_or_else(|| unknown_subcommand(command, word))?,
+    };
+    if row.accepts(request.len()) {
+        Ok(row)
+    } else {
+        Err(CommandError::WrongArity { command: full_name(row).to_owned() })
+    }
+}
+
+/// How many bytes of a wrong name, and of the words after it, its error shows.
+const SHOWN_BYTES_MAX: usize = 128;
+
+fn shown(word: &[u8], bytes_max: usize) -> Cow<'_, str> {
+    String::from_utf8_lossy(&word[..word.len().min(bytes_max)])
+}
+
+fn unknown_command(request: &[Bytes]) -> CommandError {
+    let mut words = request.iter();
+    let name = shown(words.next().map_or(&[][..], |word| word), SHOWN_BYTES_MAX);
+    let mut seen = String::new();
+    for word in words {
+        if seen.len() >= SHOWN_BYTES_MAX {
+            break;
+        }
+        let word = shown(word, SHOWN_BYTES_MAX - seen.len());
+        seen.extend(["'", &*word, "' "]);
+    }
+    CommandError::other(format!("ERR unknown command '{name}', with args beginning with: {seen}"))
+}
+
+fn unknown_subcommand(container: &Row, word: &[u8]) -> CommandError {
+    let (word, container) = (shown(word, SHOWN_BYTES_MAX), container.name.to_ascii_uppercase());
+    CommandError::other(format!("ERR unknown subcommand '{word}'. Try {container} HELP."))
+}
+
+/// The position of a row of this table among [`names`], for counters that are kept in an array.
+#[must_use]
+pub fn index(row: &'static Row) -> usize {
+    let position = INDEX.position_by_address.get(&std::ptr::from_ref(row).addr());
+    debug_assert!(position.is_some(), "{} is not a row of this table", row.name);
+    position.copied().unwrap_or_default()
+}
+
+/// The full names of all commands and subcommands (`get`, `client|setname`).
+#[must_use]
+pub fn names() -> &'static [String] {
+    &INDEX.names
+}
+
+/// The full name of a row: `get`, or `client|setname` for a subcommand.
+#[must_use]
+pub fn full_name(row: &'static Row) -> &'static str {
+    INDEX.names.get(index(row)).map_or(row.name, String::as_str)
+}
+
+/// The commands as the README's table.
+#[must_use]
+pub fn markdown() -> String {
+    let mut table = String::from("| command | what it does | group |\n|---|---|---|\n");
+    for row in all() {
+        match row.subcommands() {
+            [] => write_line(&mut table, row.name, row),
+            subcommands => {
+                for subcommand in subcommands {
+                    write_line(&mut table, &format!("{} {}", row.name, subcommand.name), subcommand);
+                }
+            }
+        }
+    }
+    table
+}
+
+fn write_line(table: &mut String, name: &str, row: &Row) {
+    let usage = format!("{} {}", name.to_ascii_uppercase(), row.syntax);
+    // A bar would end the cell, even inside backticks.
+    let usage = usage.trim_end().replace('|', "\\|");
+    let written = writeln!(table, "| `{usage}` | {} | {} |", row.summary, row.group.name());
+    debug_assert!(written.is_ok(), "a string takes all that is written");
 }
 
 impl std::fmt::Debug for Handler {
@@ -136,6 +374,129 @@ impl std::fmt::Debug for Handler {
             Self::Server(_) => "Server",
             Self::Exec => "Exec",
             Self::Container(_) => "Container",
+            Self::ContainerOrAlone(..) => "ContainerOrAlone",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Every command and subcommand with the words that its name takes.
+    fn every_row() -> Vec<(&'static Row, i32)> {
+        all()
+            .flat_map(|row| std::iter::once((row, 1)).chain(row.subcommands().iter().map(|subcommand| (subcommand, 2))))
+            .collect()
+    }
+
+    #[test]
+    fn names_are_lower_case_unique_and_short_enough_to_be_found() {
+        assert_eq!(names().iter().collect::<BTreeSet<_>>().len(), names().len());
+        for (row, _) in every_row() {
+            assert_eq!(row.name, row.name.to_ascii_lowercase());
+            assert!(row.name.len() <= NAME_BYTES_MAX && !row.name.contains('|'), "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn every_row_is_found_by_its_full_name_in_any_case() {
+        for (position, name) in names().iter().enumerate() {
+            let row = find_full(name.to_ascii_uppercase().as_bytes()).expect(name);
+            assert_eq!((index(row), full_name(row)), (position, name.as_str()));
+        }
+        for name in
+            ["", "get ", "nosuchcommand", "a name that is longer than thirty-two bytes", "client|", "client|nosuch"]
+        {
+            assert!(find_full(name.as_bytes()).is_none(), "{name}");
+        }
+    }
+
+    #[test]
+    fn arity_counts_the_name_and_covers_the_keys() {
+        for (row, name_words) in every_row() {
+            assert!(row.arity.abs() >= name_words, "{}", row.name);
+            if let KeyPositions::Range { first, last, step } = row.keys {
+                let first = i32::try_from(first).expect("a small number");
+                assert!(first >= 1 && step >= 1 && first < row.arity.abs(), "{}", row.name);
+                assert!(last < 0 || (last >= first && last < row.arity.abs()), "{}", row.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_accepts_what_its_arity_says() {
+        let get = find(b"get").expect("GET");
+        assert_eq!([1, 2, 3].map(|words| get.accepts(words)), [false, true, false]);
+        let ping = find(b"ping").expect("PING");
+        assert_eq!([0, 1, 9].map(|words| ping.accepts(words)), [false, true, true]);
+    }
+
+    #[test]
+    fn a_request_is_resolved_or_refused_in_redis_words() {
+        let resolve = |line: &str| {
+            let request: Vec<Bytes> = line.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
+            resolve(&request).map(full_name).map_err(|error| error.to_string())
+        };
+        assert_eq!(resolve("GeT a"), Ok("get"));
+        assert_eq!(resolve("CLIENT SetName a"), Ok("client|setname"));
+        assert_eq!(resolve("COMMAND"), Ok("command"));
+        for (line, error) in [
+            ("foo", "ERR unknown command 'foo', with args beginning with: "),
+            ("FOO a b", "ERR unknown command 'FOO', with args beginning with: 'a' 'b' "),
+            ("get", "ERR wrong number of arguments for 'get' command"),
+            ("get a b", "ERR wrong number of arguments for 'get' command"),
+            ("CLIENT", "ERR wrong number of arguments for 'client' command"),
+            ("CLIENT ID x", "ERR wrong number of arguments for 'client|id' command"),
+            ("client Foo x", "ERR unknown subcommand 'Foo'. Try CLIENT HELP."),
+            ("COMMAND FOO", "ERR unknown subcommand 'FOO'. Try COMMAND HELP."),
+        ] {
+            assert_eq!(resolve(line), Err(error.to_owned()), "{line}");
+        }
+    }
+
+    #[test]
+    fn keys_are_found_in_requests_of_any_length() {
+        let keys = |last, step, words| KeyPositions::Range { first: 1, last, step }.of(words).collect::<Vec<_>>();
+        assert_eq!(keys(1, 1, 3), [1]);
+        assert_eq!(keys(-1, 1, 4), [1, 2, 3]);
+        assert_eq!(keys(-1, 2, 5), [1, 3]);
+        assert_eq!(keys(2, 1, 2), [1]);
+        assert_eq!(keys(-1, 1, 0), [0; 0]);
+        assert_eq!(KeyPositions::All.of(9).count(), 0);
+    }
+
+    #[test]
+    fn flags_fit_the_keys_and_each_other() {
+        for (row, _) in every_row() {
+            assert_eq!(row.flags.iter().filter(|flag| row.has(**flag)).count(), row.flags.len());
+            assert!(!(row.has(Flag::Write) && row.has(Flag::Readonly)), "{}", row.name);
+            assert!(!row.has(Flag::DenyOom) || row.has(Flag::Write), "{}", row.name);
+            assert!(!row.has(Flag::Write) || row.keys != KeyPositions::None, "{} writes, but which keys?", row.name);
+            assert!(matches!(row.handler, Handler::Keys(_)) || !row.has(Flag::Write), "{}", row.name);
+            assert!(!matches!(row.loads, Loads::Values) || row.keys != KeyPositions::None, "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn documentation_is_one_sentence_without_full_stop() {
+        for (row, _) in every_row() {
+            assert!(
+                !row.summary.is_empty() && !row.summary.ends_with('.') && !row.summary.contains('\n'),
+                "{}",
+                row.name
+            );
+            assert_eq!(row.syntax, row.syntax.trim(), "{}", row.name);
+            assert_eq!(row.since.split('.').filter(|part| part.parse::<u32>().is_ok()).count(), 3, "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn containers_hold_commands_and_no_containers() {
+        for row in all() {
+            assert!(row.subcommands().iter().all(|subcommand| subcommand.subcommands().is_empty()), "{}", row.name);
+        }
     }
 }

@@ -1,1 +1,260 @@
-//! stub
+//! The database that is none: records in a map, for trying Sojourn out and as the double of the tests, which can make it
+//! fail or stand still. It must never be taken for a real one, so its warning is loud.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::{
+    Batch, BatchWork, Change, Committed, Database, DatabaseError, DatabaseSettings, Description, Home, Ownership,
+    RecordId, StoredKey, Value,
+};
+use crate::clock::Expiry;
+
+/// What every handle on one memory database shares.
+#[derive(Default)]
+struct Store {
+    records: BTreeMap<RecordId, (Value, Expiry)>,
+    epoch: i64,
+    last_batch: i64,
+    /// Who owns it: the handle's number and name.
+    owner: Option<(u64, String)>,
+    handles: u64,
+}
+
+/// Records in this process's memory.
+pub struct Memory {
+    store: Arc<Mutex<Store>>,
+    handle: u64,
+    identity: String,
+    /// The epoch of this handle's ownership, 0 for none.
+    epoch: Mutex<i64>,
+    failures: Mutex<VecDeque<DatabaseError>>,
+    held: watch::Sender<bool>,
+    commits: AtomicU64,
+    away: AtomicBool,
+}
+
+impl Memory {
+    /// A new, empty database.
+    #[must_use]
+    pub fn open(settings: &DatabaseSettings) -> Self {
+        Self::on(Arc::default(), settings.identity.clone())
+    }
+
+    /// A second handle on the same records, as another process would have it.
+    #[must_use]
+    pub fn twin(&self, identity: &str) -> Self {
+        Self::on(Arc::clone(&self.store), identity.to_owned())
+    }
+
+    fn on(store: Arc<Mutex<Store>>, identity: String) -> Self {
+        let handle = {
+            let mut locked = store.lock();
+            locked.handles += 1;
+            locked.handles
+        };
+        Self {
+            store,
+            handle,
+            identity,
+            epoch: Mutex::new(0),
+            failures: Mutex::default(),
+            held: watch::Sender::new(false),
+            commits: AtomicU64::new(0),
+            away: AtomicBool::new(false),
+        }
+    }
+
+    /// The next commit fails with this error. An outage that is in doubt commits all the same, since that is the case
+    /// which is hard to get right; after an outage every commit fails until the next `acquire`. Repeatable: a queue.
+    pub fn fail_next(&self, error: DatabaseError) {
+        self.failures.lock().push_back(error);
+    }
+
+    /// While held, a commit waits before it does anything; so a test can look at what is in flight, or drop it.
+    pub fn hold(&self, held: bool) {
+        self.held.send_replace(held);
+    }
+
+    /// While away, `acquire`, `scan` and `load` fail with an outage, and so do commits.
+    pub fn set_away(&self, away: bool) {
+        self.away.store(away, Ordering::SeqCst);
+    }
+
+    /// How many commits succeeded.
+    #[must_use]
+    pub fn commits(&self) -> u64 {
+        self.commits.load(Ordering::SeqCst)
+    }
+
+    /// Ends the ownership of whoever has it, as a server on another machine would that took over.
+    pub fn steal(&self, owner: &str) {
+        let mut store = self.store.lock();
+        store.epoch += 1;
+        store.owner = Some((0, owner.to_owned()));
+    }
+
+    fn check_reachable(&self) -> Result<(), DatabaseError> {
+        if self.away.load(Ordering::SeqCst) { Err(outage("set away by a test", false)) } else { Ok(()) }
+    }
+
+    /// The commit itself, and `failure` where the test wants it.
+    fn apply(&self, batch: &Batch, failure: Option<DatabaseError>) -> Result<Committed, DatabaseError> {
+        let mut epoch = self.epoch.lock();
+        if *epoch == 0 {
+            return Err(outage("no connection", false));
+        }
+        match failure {
+            Some(DatabaseError::Outage { message, in_doubt }) => {
+                if in_doubt {
+                    commit(&mut self.store.lock(), *epoch, batch)?;
+                }
+                *epoch = 0;
+                Err(DatabaseError::Outage { message, in_doubt })
+            }
+            Some(error) => Err(error),
+            None => {
+                let committed = commit(&mut self.store.lock(), *epoch, batch)?;
+                self.commits.fetch_add(1, Ordering::SeqCst);
+                Ok(committed)
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Database for Memory {
+    async fn acquire(&self, held: Option<i64>) -> Result<Ownership, DatabaseError> {
+        self.check_reachable()?;
+        let mut store = self.store.lock();
+        match (held, &store.owner) {
+            (Some(held), owner) if held != store.epoch => {
+                let owner = owner.as_ref().map_or_else(String::new, |(_, name)| name.clone());
+                return Err(DatabaseError::Fenced { owner });
+            }
+            (None, Some((handle, name))) if *handle != self.handle => {
+                return Ok(Ownership::HeldBy { owner: name.clone() });
+            }
+            (Some(_) | None, Some(_) | None) => {}
+        }
+        store.epoch += 1;
+        store.owner = Some((self.handle, self.identity.clone()));
+        *self.epoch.lock() = store.epoch;
+        Ok(Ownership::Owned { epoch: store.epoch, last_batch: store.last_batch })
+    }
+
+    async fn commit(&self, batch: &Batch) -> Result<Committed, DatabaseError> {
+        let mut held = self.held.subscribe();
+        // The sender lives as long as `self`, so the wait cannot fail.
+        let _ = held.wait_for(|held| !held).await;
+        self.check_reachable()?;
+        let failure = self.failures.lock().pop_front();
+        self.apply(batch, failure)
+    }
+
+    async fn scan(
+        &self,
+        home: Home,
+        after: Option<&StoredKey>,
+        limit: u32,
+        now_ms: i64,
+    ) -> Result<Vec<StoredKey>, DatabaseError> {
+        self.check_reachable()?;
+        let store = self.store.lock();
+        let is_after = |id: &RecordId| after.is_none_or(|after| (id.database, &id.key) > (after.database, &after.key));
+        let found = store
+            .records
+            .iter()
+            .filter(|(id, (_, expiry))| id.home == home && is_after(id) && !expiry.is_past(now_ms))
+            .take(limit as usize)
+            .map(|(id, (_, expiry))| StoredKey { database: id.database, key: Arc::clone(&id.key), expiry: *expiry });
+        Ok(found.collect())
+    }
+
+    async fn load(&self, ids: &[RecordId]) -> Result<Vec<Option<Value>>, DatabaseError> {
+        self.check_reachable()?;
+        let store = self.store.lock();
+        Ok(ids.iter().map(|id| store.records.get(id).map(|(value, _)| Arc::clone(value))).collect())
+    }
+
+    async fn release(&self) {
+        let mut store = self.store.lock();
+        if store.owner.as_ref().is_some_and(|(handle, _)| *handle == self.handle) {
+            store.owner = None;
+        }
+        *self.epoch.lock() = 0;
+    }
+
+    fn description(&self) -> Description {
+        Description {
+            kind: "memory",
+            place: "memory://".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            warnings: vec![
+                "NOTHING SURVIVES: every session is lost when this process ends; set database-url to postgres://… or sqlite://…"
+                    .to_owned(),
+            ],
+        }
+    }
+}
+
+fn commit(store: &mut Store, epoch: i64, batch: &Batch) -> Result<Committed, DatabaseError> {
+    if store.epoch != epoch {
+        let owner = store.owner.as_ref().map_or_else(String::new, |(_, name)| name.clone());
+        return Err(DatabaseError::Fenced { owner });
+    }
+    let mut committed = Committed::default();
+    match &batch.work {
+        BatchWork::Changes(changes) => committed.missing = change(store, changes),
+        BatchWork::Clear { database } => {
+            store.records.retain(|id, _| database.is_some_and(|number| number != id.database))
+        }
+        BatchWork::Prune { before_ms, limit } => committed.pruned = prune(store, *before_ms, *limit),
+    }
+    store.last_batch = batch.number;
+    Ok(committed)
+}
+
+/// Answers the positions of the expiries whose record is not there.
+fn change(store: &mut Store, changes: &[(RecordId, Change)]) -> Vec<usize> {
+    let mut missing = Vec::new();
+    for (position, (id, change)) in changes.iter().enumerate() {
+        match change {
+            Change::Put { value, expiry } => {
+                store.records.insert(id.clone(), (Arc::clone(value), *expiry));
+            }
+            Change::Expire { expiry } => match store.records.get_mut(id) {
+                Some((_, end)) => *end = *expiry,
+                None => missing.push(position),
+            },
+            Change::Delete => {
+                store.records.remove(id);
+            }
+        }
+    }
+    missing
+}
+
+/// At most `limit` of each table, as the real databases do it.
+fn prune(store: &mut Store, before_ms: i64, limit: u32) -> u64 {
+    let mut of_table: BTreeMap<Home, u32> = BTreeMap::new();
+    let before = store.records.len();
+    store.records.retain(|id, (_, expiry)| {
+        if *expiry >= Expiry::at_ms(before_ms) {
+            return true;
+        }
+        let pruned = of_table.entry(id.home).or_default();
+        *pruned += 1;
+        *pruned > limit
+    });
+    (before - store.records.len()) as u64
+}
+
+fn outage(message: &str, in_doubt: bool) -> DatabaseError {
+    DatabaseError::Outage { message: message.to_owned(), in_doubt }
+}

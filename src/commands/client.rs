@@ -1,0 +1,323 @@
+//! CLIENT: names, numbers and the list of connections. It shows what operators ask for and nothing that a command
+//! carried: keys, values and passwords never appear in it.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::args;
+use super::error::CommandError;
+use super::help;
+use super::table::{CommandResult, Flag, Group, Handler, KeyPositions, Loads, Row};
+use crate::app::{App, Client, ClientInfo};
+use crate::protocol::{Reply, Request};
+
+/// CLIENT.
+pub const ROWS: &[Row] = &[Row {
+    name: "client",
+    syntax: "",
+    summary: "A container for client connection commands",
+    since: "2.4.0",
+    group: Group::Connection,
+    arity: -2,
+    flags: &[],
+    keys: KeyPositions::None,
+    loads: Loads::Never,
+    handler: Handler::Container(SUBCOMMANDS),
+}];
+
+const SUBCOMMANDS: &[Row] = &[
+    Row {
+        name: "getname",
+        syntax: "",
+        summary: "Get the current connection name",
+        since: "2.6.9",
+        group: Group::Connection,
+        arity: 2,
+        flags: &[Flag::NoScript, Flag::Loading],
+        keys: KeyPositions::None,
+        loads: Loads::Never,
+        handler: Handler::Client(get_name),
+    },
+    Row {
+        name: "help",
+        syntax: "",
+        summary: "Show helpful text about the different subcommands",
+        since: "5.0.0",
+        group: Group::Connection,
+        arity: 2,
+        flags: &[Flag::Loading],
+        keys: KeyPositions::None,
+        loads: Loads::Never,
+        handler: Handler::Client(show_help),
+    },
+    Row {
+        name: "id",
+        syntax: "",
+        summary: "Returns the client ID for the current connection",
+        since: "5.0.0",
+        group: Group::Connection,
+        arity: 2,
+        flags: &[Flag::NoScript, Flag::Loading],
+        keys: KeyPositions::None,
+        loads: Loads::Never,
+        handler: Handler::Client(id),
+    },
+    Row {
+        name: "info",
+        syntax: "",
+        summary: "Returns information about the current client connection",
+        since: "6.2.0",
+        group: Group::Connection,
+        arity: 2,
+        flags: &[Flag::NoScript, Flag::Loading],
+        keys: KeyPositions::None,
+        loads: Loads::Never,
+        handler: Handler::Client(info),
+    },
+    Row {
+        name: "list",
+        syntax: "[TYPE normal|master|replica|pubsub] [ID client-id [client-id ...]]",
+        summary: "Get the list of client connections",
+        since: "2.4.0",
+        group: Group::Connection,
+        arity: -2,
+        flags: &[Flag::Admin, Flag::NoScript, Flag::Loading],
+        keys: KeyPositions::None,
+        loads: Loads::Never,
+        handler: Handler::Client(list),
+    },
+    Row {
+        name: "setinfo",
+        syntax: "LIB-NAME libname|LIB-VER libver",
+        summary: "Sets information specific to the client or connection",
+        since: "7.2.0",
+        group: Group::Connection,
+        arity: 4,
+        flags: &[Flag::NoScript, Flag::Loading],
+        keys: KeyPositions::None,
+        loads: Loads::Never,
+        handler: Handler::Client(set_info),
+    },
+    Row {
+        name: "setname",
+        syntax: "connection-name",
+        summary: "Set the current connection name",
+        since: "2.6.9",
+        group: Group::Connection,
+        arity: 3,
+        flags: &[Flag::NoScript, Flag::Loading],
+        keys: KeyPositions::None,
+        loads: Loads::Never,
+        handler: Handler::Client(set_name),
+    },
+];
+
+const HELP: &[&str] = &[
+    "GETNAME",
+    "    Return the name of the current connection.",
+    "ID",
+    "    Return the ID of the current connection.",
+    "INFO",
+    "    Return information about the current client connection.",
+    "LIST [options ...]",
+    "    Return information about client connections. Options:",
+    "    * TYPE (NORMAL|MASTER|REPLICA|PUBSUB)",
+    "      Return clients of specified type.",
+    "    * ID <id> [<id> ...]",
+    "      Return clients of specified IDs only.",
+    "SETINFO <option> <value>",
+    "    Set client meta attr. Options are:",
+    "    * LIB-NAME: the client lib name.",
+    "    * LIB-VER: the client lib version.",
+    "SETNAME <name>",
+    "    Assign the name <name> to the current connection.",
+];
+
+fn show_help(_: &App, _: &mut Client, _: &Request) -> CommandResult {
+    Ok(help::reply("CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", HELP))
+}
+
+fn id(_: &App, client: &mut Client, _: &Request) -> CommandResult {
+    Ok(Reply::Integer(i64::try_from(client.info.id).unwrap_or(i64::MAX)))
+}
+
+fn get_name(_: &App, client: &mut Client, _: &Request) -> CommandResult {
+    let name = client.info.shown.lock().name.clone();
+    Ok(if name.is_empty() { Reply::Null } else { Reply::text(name) })
+}
+
+fn set_name(_: &App, client: &mut Client, request: &Request) -> CommandResult {
+    client.info.shown.lock().name = name(&request[2])?;
+    Ok(Reply::OK)
+}
+
+fn set_info(_: &App, client: &mut Client, request: &Request) -> CommandResult {
+    let option = String::from_utf8_lossy(&request[2]);
+    let value = printable(&request[3]).ok_or_else(|| {
+        CommandError::other(format!("ERR {option} cannot contain spaces, newlines or special characters."))
+    });
+    if args::is(&request[2], "LIB-NAME") {
+        client.info.shown.lock().library_name = value?;
+    } else if args::is(&request[2], "LIB-VER") {
+        client.info.shown.lock().library_version = value?;
+    } else {
+        return Err(CommandError::other(format!("ERR Unrecognized option '{option}'")));
+    }
+    Ok(Reply::OK)
+}
+
+/// A connection's name as CLIENT SETNAME and HELLO SETNAME take it; empty for none.
+///
+/// # Errors
+/// Redis's text when it would break the lines of CLIENT LIST.
+pub(super) fn name(word: &[u8]) -> Result<String, CommandError> {
+    printable(word)
+        .ok_or_else(|| CommandError::other("ERR Client names cannot contain spaces, newlines or special characters."))
+}
+
+fn printable(word: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(word).ok()?;
+    text.bytes().all(|byte| byte.is_ascii_graphic()).then(|| text.to_owned())
+}
+
+fn info(_: &App, client: &mut Client, _: &Request) -> CommandResult {
+    let mut text = String::new();
+    write_line(&mut text, &client.info, Instant::now());
+    Ok(Reply::Verbatim(text))
+}
+
+/// Which connections CLIENT LIST shows.
+enum Filter {
+    All,
+    /// Replicas, masters and subscribers: there are none.
+    None,
+    Ids(Vec<i64>),
+}
+
+fn list(app: &App, _: &mut Client, request: &Request) -> CommandResult {
+    let filter = parse_filter(&request[2..])?;
+    let shows = |info: &ClientInfo| match &filter {
+        Filter::All => true,
+        Filter::None => false,
+        Filter::Ids(ids) => ids.iter().any(|id| u64::try_from(*id) == Ok(info.id)),
+    };
+    let now = Instant::now();
+    let mut text = String::new();
+    for info in app.clients.list().iter().filter(|info| shows(info)) {
+        write_line(&mut text, info, now);
+    }
+    Ok(Reply::Verbatim(text))
+}
+
+fn parse_filter(words: &[Bytes]) -> Result<Filter, CommandError> {
+    match words {
+        [] => Ok(Filter::All),
+        [option, kind] if args::is(option, "TYPE") => parse_kind(kind),
+        [option, ids @ ..] if args::is(option, "ID") && !ids.is_empty() => {
+            let id = |word: &Bytes| {
+                args::canonical_integer(word).ok_or_else(|| CommandError::other("ERR Invalid client ID"))
+            };
+            Ok(Filter::Ids(ids.iter().map(id).collect::<Result<_, _>>()?))
+        }
+        [..] => Err(CommandError::Syntax),
+    }
+}
+
+fn parse_kind(word: &[u8]) -> Result<Filter, CommandError> {
+    if args::is(word, "normal") {
+        return Ok(Filter::All);
+    }
+    if ["master", "replica", "slave", "pubsub"].iter().any(|kind| args::is(word, kind)) {
+        return Ok(Filter::None);
+    }
+    Err(CommandError::other(format!("ERR Unknown client type '{}'", String::from_utf8_lossy(word))))
+}
+
+/// One line with every field of Redis 7.0, and the two of 7.2 that SETINFO sets. What is not kept for each connection
+/// (its descriptor and buffers) is -1 or 0: tools look for the fields, nobody for these numbers.
+fn write_line(text: &mut String, info: &ClientInfo, now: Instant) {
+    let shown = info.shown.lock().clone();
+    let idle = now.saturating_duration_since(shown.last_active.unwrap_or(info.connected));
+    let written = writeln!(
+        text,
+        "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={} qbuf=0 qbuf-free=0 \
+         argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd={} user=default redir=-1 resp={} \
+         lib-name={} lib-ver={}",
+        info.id,
+        address(info.address),
+        address(info.local_address),
+        shown.name,
+        now.saturating_duration_since(info.connected).as_secs(),
+        idle.as_secs(),
+        if shown.queued >= 0 { "x" } else { "N" },
+        shown.database,
+        shown.queued,
+        if shown.last_command.is_empty() { "NULL" } else { shown.last_command },
+        shown.protocol,
+        shown.library_name,
+        shown.library_version,
+    );
+    debug_assert!(written.is_ok(), "a string takes all that is written");
+}
+
+/// IPv4 addresses that come through an IPv6 socket look like IPv4 addresses, as in Redis.
+fn address(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::Clients;
+
+    #[test]
+    fn a_line_has_every_field_of_redis_7_0_in_its_order() {
+        let clients = Clients::default();
+        let info = clients
+            .add("127.0.0.1:5000".parse().expect("address"), "[::ffff:127.0.0.1]:6379".parse().expect("address"));
+        let mut line = String::new();
+        write_line(&mut line, &info, Instant::now());
+        let fields: Vec<&str> = line.trim_end().split(' ').filter_map(|field| field.split('=').next()).collect();
+        assert_eq!(
+            fields.join(" "),
+            "id addr laddr fd name age idle flags db sub psub ssub multi qbuf qbuf-free argv-mem multi-mem rbs rbp obl oll \
+             omem tot-mem events cmd user redir resp lib-name lib-ver"
+        );
+        assert!(line.contains(" laddr=127.0.0.1:6379 ") && line.contains(" cmd=NULL ") && line.ends_with('\n'));
+    }
+
+    #[test]
+    fn a_name_that_would_break_the_list_is_refused() {
+        assert_eq!(name(b"app-1").as_deref(), Ok("app-1"));
+        assert_eq!(name(b"").as_deref(), Ok(""));
+        for word in ["a b", "a\n", "é", "a\0"] {
+            assert!(name(word.as_bytes()).is_err(), "{word:?}");
+        }
+    }
+
+    #[test]
+    fn list_takes_a_type_or_ids_and_nothing_else() {
+        let words =
+            |text: &str| text.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect::<Vec<_>>();
+        assert!(matches!(parse_filter(&words("type NORMAL")), Ok(Filter::All)));
+        assert!(matches!(parse_filter(&words("TYPE pubsub")), Ok(Filter::None)));
+        assert!(matches!(parse_filter(&words("ID 1 -1")), Ok(Filter::Ids(ids)) if ids == [1, -1]));
+        for (line, error) in [
+            ("TYPE foo", "ERR Unknown client type 'foo'"),
+            ("TYPE", "ERR syntax error"),
+            ("TYPE normal x", "ERR syntax error"),
+            ("ID", "ERR syntax error"),
+            ("ID 1 TYPE normal", "ERR Invalid client ID"),
+            ("FOO", "ERR syntax error"),
+        ] {
+            assert_eq!(
+                parse_filter(&words(line)).err().map(|error| error.to_string()).as_deref(),
+                Some(error),
+                "{line}"
+            );
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! CONFIG: the settings over the wire. What a setting is called, takes and allows stands in `crate::config` alone; this
+//! file must not know a setting by name, but for the few whose change somebody else must be told.
+
+use super::error::CommandError;
+use super::table::{CommandResult, Flag, Group, Handler, KeyPositions, Loads, Row};
+use super::{glob, help};
+use crate::app::{App, Client};
+use crate::config::{self, Settings};
+use crate::protocol::{Reply, Request};
+
+/// CONFIG.
+pub const ROWS: &[Row] = &[Row {
+    name: "config",
+    syntax: "",
+    summary: "A container for server configuration commands",
+    since: "2.0.0",
+    group: Group::Server,
+    arity: -2,
+    flags: &[],
+    keys: KeyPositions::None,
+    loads: Loads::Never,
+    handler: Handler::Container(SUBCOMMANDS),
+}];
+
+const SUBCOMMANDS: &[Row] = &[
+    Row {
+        name: "get",
+        syntax: "parameter [parameter ...]",
+        summary: "Get the values of configuration parameters",
+        since: "2.0.0",
+        group: Group::Server,
+        arity: -3,
+        flags: &[Flag::Admin, Flag::NoScript, Flag::Loading],
+        keys: KeyPositions::None,
+        loads: Loads::Never,
+        handler: Handler::Client(get),
+    },
+    Row {
+        name: "help",
+        syntax: "",
+        summary: "Show helpful text about the different subcommands",
+        since: "5.0.0",
+        group: Group::Server,
+        arity: 2,
+        flags: &[Flag::Loading],
+        keys: KeyPositions::None,
+        loads: Loads::Never,
+        handler: Handler::Client(show_help),
+    },
+    Row {
+        name: "resetstat",
+        syntax: "",
+        summary: "Reset the stats returned by INFO",
+        since: "2.0.0",
+        group: Group::Server,
+        arity: 2,
+        flags: &[Flag::Admin, Flag::NoScript, Flag::Loading],
+        keys: KeyPositions::None,
+        loads: Loads::Never,
+        handler: Handler::Client(reset_statistics),
+    },
+    Row {
+        name: "rewrite",
+        syntax: "",
+        summary: "Rewrite the configuration file with the in memory configuration",
+        since: "2.8.0",
+        group: Group::Server,
+        arity: 2,
+        flags: &[Flag::Admin, Flag::NoScript, Flag::Loading],
+        keys: KeyPositions::None,
+        loads: Loads::Never,
+        handler: Handler::Client(rewrite),
+    },
+    Row {
+        name: "set",
+        syntax: "parameter value [parameter value ...]",
+        summary: "Set configuration parameters to the given values",
+        since: "2.0.0",
+        group: Group::Server,
+        arity: -4,
+        flags: &[Flag::Admin, Flag::NoScript, Flag::Loading],
+        keys: KeyPositions::None,
+        loads: Loads::Never,
+        handler: Handler::Client(set),
+    },
+];
+
+const HELP: &[&str] = &[
+    "GET <pattern>",
+    "    Return parameters matching the glob-like <pattern> and their values.",
+    "SET <directive> <value>",
+    "    Set the configuration <directive> to <value>.",
+    "RESETSTAT",
+    "    Reset statistics reported by the INFO command.",
+    "REWRITE",
+    "    Rewrite the configuration file.",
+];
+
+fn show_help(_: &App, _: &mut Client, _: &Request) -> CommandResult {
+    Ok(help::reply("CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", HELP))
+}
+
+fn get(app: &App, _: &mut Client, request: &Request) -> CommandResult {
+    let settings = app.settings.read();
+    let mut found: Vec<(String, String)> = Vec::new();
+    for word in &request[2..] {
+        for (name, value) in matching(&settings, word) {
+            if !found.iter().any(|(other, _)| other.eq_ignore_ascii_case(&name)) {
+                found.push((name, value));
+            }
+        }
+    }
+    Ok(Reply::Map(found.into_iter().map(|(name, value)| (Reply::text(name), Reply::text(value))).collect()))
+}
+
+/// The settings that a word of CONFIG GET means. As in Redis, a name comes back as it was typed; what a pattern finds, as it is.
+fn matching(settings: &Settings, word: &[u8]) -> Vec<(String, String)> {
+    if word.iter().any(|byte| b"*?[".contains(byte)) {
+        let pattern = word.to_ascii_lowercase();
+        let found = config::matching(settings, |name| glob::matches(&pattern, name.as_bytes()));
+        return found.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    }
+    let found = config::matching(settings, |name| name.as_bytes().eq_ignore_ascii_case(word));
+    found.into_iter().map(|(_, value)| (String::from_utf8_lossy(word).into_owned(), value)).collect()
+}
+
+fn set(app: &App, _: &mut Client, request: &Request) -> CommandResult {
+    let words: Vec<_> = request[2..].iter().map(|word| String::from_utf8_lossy(word)).collect();
+    let (pairs, rest) = words.as_chunks();
+    if !rest.is_empty() {
+        return Err(CommandError::Syntax);
+    }
+    let pairs: Vec<(&str, &str)> = pairs.iter().map(|[name, value]| (name.as_ref(), value.as_ref())).collect();
+    let mut settings = app.settings.write();
+    config::set_all(&mut settings, &pairs).map_err(|error| CommandError::other(error.to_string()))?;
+    app.follow(&settings);
+    Ok(Reply::OK)
+}
+
+fn reset_statistics(app: &App, _: &mut Client, _: &Request) -> CommandResult {
+    app.metrics.reset();
+    Ok(Reply::OK)
+}
+
+/// The file belongs to whoever deploys the server, so it is never written.
+fn rewrite(_: &App, _: &mut Client, _: &Request) -> CommandResult {
+    Err(CommandError::other("ERR The server is running without a config file"))
+}

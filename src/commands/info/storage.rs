@@ -1,0 +1,101 @@
+//! What INFO says of the keys and of the database behind them. A place is shown only as the database describes itself,
+//! with its password masked.
+
+use super::Lines;
+use crate::app::App;
+use crate::config::Choice;
+use crate::database::write_through::Status;
+
+/// `# Persistence`: the write-through in the words of Redis's two ways to write. ioredis waits while `loading` is 1.
+pub(super) fn persistence(app: &App, lines: &mut Lines) {
+    let status = app.write_through.status();
+    let health = match status {
+        Status::Up | Status::Loading => "ok",
+        Status::Down | Status::Lost => "err",
+    };
+    let is_loading = status == Status::Loading;
+    lines.put("loading", u8::from(is_loading));
+    lines.put("async_loading", 0);
+    if is_loading {
+        // How long it takes is not known; clients that read this ask again in a second.
+        lines.put("loading_eta_seconds", 1);
+    }
+    lines.put("rdb_changes_since_last_save", app.write_through.backlog());
+    lines.put("rdb_bgsave_in_progress", 0);
+    lines.put("rdb_last_save_time", app.write_through.last_save_s());
+    lines.put("rdb_last_bgsave_status", health);
+    lines.put("aof_enabled", u8::from(!app.settings.read().is_memory_only()));
+    lines.put("aof_rewrite_in_progress", 0);
+    lines.put("aof_last_bgrewrite_status", "ok");
+    lines.put("aof_last_write_status", health);
+}
+
+/// `# Replication`: the database replicates, Sojourn does not.
+pub(super) fn replication(app: &App, lines: &mut Lines) {
+    lines.put("role", "master");
+    lines.put("connected_slaves", 0);
+    lines.put("master_replid", &app.run_id);
+    lines.put("master_repl_offset", 0);
+}
+
+/// `# Cluster`.
+pub(super) fn cluster(_: &App, lines: &mut Lines) {
+    lines.put("cluster_enabled", 0);
+}
+
+/// `# Keyspace`: an empty database is not listed, since tools divide by its number of keys.
+pub(super) fn keyspace(app: &App, lines: &mut Lines) {
+    for database in 0..app.settings.read().databases {
+        let (keys, expires) = (app.keyspace.counts.keys(database), app.keyspace.counts.expiring(database));
+        if keys > 0 {
+            // Redis too says 0 as long as it has not sampled the ends.
+            lines.put(format_args!("db{database}"), format_args!("keys={keys},expires={expires},avg_ttl=0"));
+        }
+    }
+}
+
+/// `# Sojourn`: what Redis does not have.
+pub(super) fn sojourn(app: &App, lines: &mut Lines) {
+    lines.put("sojourn_version", env!("CARGO_PKG_VERSION"));
+    database(app, lines);
+    let settings = app.settings.read();
+    lines.put("durability", settings.durability.name());
+    lines.put("touch_interval_ms", settings.touch_interval.as_millis());
+    drop(settings);
+    let metrics = &app.metrics;
+    lines.put("backlog", app.write_through.backlog());
+    lines.put("batches", metrics.batches_committed.get());
+    lines.put("batches_failed", metrics.batches_failed.get());
+    lines.put("units_committed", metrics.units_committed.get());
+    lines.put("units_failed", metrics.units_failed.get());
+    lines.put("touches_waiting", app.keyspace.touches.count());
+    lines.put("touches_gathered", metrics.touches_gathered.get());
+    lines.put("touch_rows_written", metrics.touch_rows_written.get());
+    lines.put("cold_loads", metrics.cold_loads.get());
+    lines.put("evicted_values", metrics.evicted_values.get());
+    lines.put("pruned_records", metrics.pruned_records.get());
+    lines.put("outages", metrics.outages.get());
+    lines.put("last_commit_us", metrics.last_commit_us.get());
+}
+
+fn database(app: &App, lines: &mut Lines) {
+    let database = app.database.read();
+    lines.put("database_kind", database.kind);
+    lines.put_text("database_place", &database.place);
+    lines.put_text("database_version", &database.version);
+    lines.put("database_warnings", database.warnings.len());
+    for (position, warning) in database.warnings.iter().enumerate() {
+        lines.put_text(format_args!("database_warning_{position}"), warning);
+    }
+    lines.put("database_status", status_name(app.write_through.status()));
+    lines.put("epoch", app.write_through.epoch());
+}
+
+const fn status_name(status: Status) -> &'static str {
+    match status {
+        Status::Loading => "loading",
+        Status::Up => "up",
+        Status::Down => "down",
+        Status::Lost => "lost",
+    }
+}

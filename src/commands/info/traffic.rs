@@ -1,0 +1,54 @@
+//! What INFO says of connections and commands.
+
+use super::Lines;
+use crate::app::App;
+
+/// `# Clients`.
+pub(super) fn clients(app: &App, lines: &mut Lines) {
+    lines.put("connected_clients", app.clients.count());
+    lines.put("maxclients", app.settings.read().maxclients);
+    // No command blocks.
+    lines.put("blocked_clients", 0);
+}
+
+/// `# Stats`.
+pub(super) fn statistics(app: &App, lines: &mut Lines) {
+    let metrics = &app.metrics;
+    lines.put("total_connections_received", metrics.connections_received.get());
+    lines.put("total_commands_processed", metrics.commands_processed.get());
+    lines.put("instantaneous_ops_per_sec", metrics.operations_per_second.get());
+    lines.put("total_net_input_bytes", metrics.net_input_bytes.get());
+    lines.put("total_net_output_bytes", metrics.net_output_bytes.get());
+    lines.put("rejected_connections", metrics.connections_rejected.get());
+    lines.put("expired_keys", metrics.expired_keys.get());
+    // A value that leaves memory stays in the database; no key is ever evicted.
+    lines.put("evicted_keys", 0);
+    lines.put("keyspace_hits", metrics.keyspace_hits.get());
+    lines.put("keyspace_misses", metrics.keyspace_misses.get());
+    lines.put("total_error_replies", metrics.errors().map(|(_, count)| count).sum::<u64>());
+}
+
+/// `# Commandstats`: the commands that were called.
+pub(super) fn commands(app: &App, lines: &mut Lines) {
+    for command in &app.metrics.commands {
+        let (calls, microseconds) = (command.calls.get(), command.microseconds.get());
+        let (rejected, failed) = (command.rejected.get(), command.failed.get());
+        if calls + rejected > 0 {
+            #[expect(clippy::cast_precision_loss, reason = "two decimals are shown")]
+            let per_call = microseconds as f64 / calls.max(1) as f64;
+            lines.put(
+                format_args!("cmdstat_{}", command.name),
+                format_args!(
+                    "calls={calls},usec={microseconds},usec_per_call={per_call:.2},rejected_calls={rejected},failed_calls={failed}"
+                ),
+            );
+        }
+    }
+}
+
+/// `# Errorstats`.
+pub(super) fn errors(app: &App, lines: &mut Lines) {
+    for (code, count) in app.metrics.errors() {
+        lines.put(format_args!("errorstat_{code}"), format_args!("count={count}"));
+    }
+}
