@@ -23,6 +23,7 @@ export class Wire {
 
   // Resolves to the reply: string, number, null or array. An error reply rejects with its text.
   async call(...words) {
+    if (this.#socket.destroyed) throw new Error('connection closed');
     const frame = [Buffer.from(`*${words.length}\r\n`)];
     for (const word of words) {
       const bytes = Buffer.from(String(word));
