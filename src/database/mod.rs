@@ -238,8 +238,6 @@ pub fn open(settings: &DatabaseSettings) -> Result<Arc<dyn Database>, DatabaseEr
         "postgres" | "postgresql" => Ok(Arc::new(postgres::Postgres::open(settings)?)),
         "sqlite" => Ok(Arc::new(sqlite::Sqlite::open(settings)?)),
         "memory" => Ok(Arc::new(memory::Memory::open(settings))),
-        _ => Err(DatabaseError::Unusable(
-            "database-url: expected postgres://…, sqlite://path or memory://".to_owned(),
-        )),
+        _ => Err(DatabaseError::Unusable("database-url: expected postgres://…, sqlite://path or memory://".to_owned())),
     }
 }
