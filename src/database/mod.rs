@@ -5,9 +5,11 @@
 //! `write_through` is the only caller of [`Database::commit`]; the keyspace's loader calls [`Database::load`] and
 //! [`Database::scan`].
 
-pub mod contract;
+#[cfg(test)]
+mod contract;
 pub mod json_object;
 pub mod memory;
+mod parts;
 pub mod placement;
 pub mod postgres;
 mod settings;
