@@ -70,7 +70,9 @@ pub fn differences(steps: &[Step], right: SocketAddr, wrong: SocketAddr, protoco
         }
         if expected.is_err() || actual.is_err() {
             // What is left in the connections no longer belongs to the lines that follow.
-            sides.each_mut().map(|side| side.connections.remove(&step.client));
+            for side in &mut sides {
+                side.connections.remove(&step.client);
+            }
         }
     }
     found

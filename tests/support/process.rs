@@ -42,7 +42,7 @@ impl Server {
         self.address
     }
 
-    /// Its process.
+    /// Its process id.
     pub fn process_id(&self) -> u32 {
         self.child.id()
     }

@@ -8,6 +8,9 @@ use std::time::Duration;
 /// No reply may take longer.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// No connection that is to be closed may stay open longer.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// One reply, with the byte that announced it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Frame {
@@ -105,8 +108,11 @@ impl Connection {
         }
     }
 
-    /// Whether the server has closed the connection, nothing being left to read.
+    /// Whether the server closes the connection soon, nothing being left to read.
     pub fn is_closed(&mut self) -> bool {
+        if self.reader.get_ref().set_read_timeout(Some(CLOSE_TIMEOUT)).is_err() {
+            return false;
+        }
         let mut byte = [0];
         match self.reader.read(&mut byte) {
             Ok(read) => read == 0,

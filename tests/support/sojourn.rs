@@ -36,7 +36,7 @@ impl Sojourn {
         self.0.address()
     }
 
-    /// Its process.
+    /// Its process id.
     pub fn process_id(&self) -> u32 {
         self.0.process_id()
     }
