@@ -15,8 +15,8 @@ use crate::protocol::{Reply, Request};
 
 /// Keys that one SCAN visits at least, unless COUNT says otherwise (Redis: the same).
 const COUNT_DEFAULT: usize = 10;
-/// Steps that one SCAN takes at most. An empty step costs some ten nanoseconds, so a small keyspace comes whole with
-/// the first call, as in Redis; still no call can hold its thread for longer than a millisecond by empty steps.
+/// Steps that one SCAN takes at most: more than the keyspace has today, since an empty step costs next to nothing and a
+/// small keyspace must come whole with the first call, as in Redis. It bounds a call should the steps ever become many.
 const STEPS_PER_CALL_MAX: usize = 65_536;
 /// The one type there is.
 const TYPE_NAME: &str = "string";

@@ -250,17 +250,19 @@ fn setnx(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
 
 fn getex(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
     let key = &request[1];
-    let expiry = match getex_lifetime(request)? {
+    let lifetime = getex_lifetime(request)?;
+    // As in Redis, a time is not even read for a key that does not exist.
+    let Some(value) = keys.value(key)? else { return Ok(Reply::Null) };
+    let expiry = match lifetime {
         None | Some(Lifetime::Keep) => None,
         Some(Lifetime::Until(form, time)) => Some(form.expiry(time, keys.now_ms(), "getex")?),
         // PERSIST of a key without TTL changes nothing: it must dirty no WATCH.
         Some(Lifetime::Persist) => keys.expiry(key).filter(|old| *old != Expiry::NEVER).map(|_| Expiry::NEVER),
     };
-    let value = value_or_null(keys, key)?;
     if let Some(expiry) = expiry {
         keys.set_expiry(key, expiry)?;
     }
-    Ok(value)
+    Ok(Reply::Value(value))
 }
 
 fn getex_lifetime(request: &Request) -> Result<Option<Lifetime<'_>>, CommandError> {

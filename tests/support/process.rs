@@ -42,11 +42,6 @@ impl Server {
         self.address
     }
 
-    /// Its process id.
-    pub fn process_id(&self) -> u32 {
-        self.child.id()
-    }
-
     fn becomes_ready(&mut self) -> bool {
         let start = Instant::now();
         while start.elapsed() < START_TIMEOUT {

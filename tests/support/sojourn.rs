@@ -35,9 +35,4 @@ impl Sojourn {
     pub fn address(&self) -> SocketAddr {
         self.0.address()
     }
-
-    /// Its process id.
-    pub fn process_id(&self) -> u32 {
-        self.0.process_id()
-    }
 }
