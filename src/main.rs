@@ -70,7 +70,9 @@ fn serve(loaded: Loaded) -> Result<(), (u8, String)> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| failed(&error))?;
     runtime.block_on(async {
         let shutdown = shutdown_signal().map_err(|error| failed(&error))?;
-        server::run(loaded, logging, shutdown).await.map_err(|error| failed(&error))
+        server::run(loaded, server::Options { logging: Some(logging), ..Default::default() }, shutdown)
+            .await
+            .map_err(|error| failed(&error))
     })
 }
 

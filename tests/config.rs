@@ -270,7 +270,10 @@ fn what_kubernetes_injects_is_ignored_with_a_warning() {
     let loaded = served(&[], &injected, "");
     assert_eq!(loaded.settings.port, 6379);
     assert_eq!(loaded.warnings.len(), 1);
-    assert!(loaded.warnings[0].contains("SOJOURN_PORT,") && loaded.warnings[0].contains("Kubernetes"));
+    assert!(
+        loaded.warnings[0].starts_with("SOJOURN_PORT, SOJOURN_PORT_6379_TCP, ")
+            && loaded.warnings[0].contains("Kubernetes")
+    );
 }
 
 #[test]
@@ -290,6 +293,13 @@ fn config_get_shows_every_setting() {
     let asked = ["databases", "maxclients", "maxmemory", "save", "appendonly", "timeout", "replica-read-only"];
     let also = ["notify-keyspace-events", "slowlog-max-len", "client-output-buffer-limit", "io-threads"];
     assert!(asked.iter().chain(&also).all(|wanted| all.iter().any(|(name, _)| name == wanted)));
+}
+
+#[test]
+fn a_password_may_start_with_a_dash() {
+    let settings = served(&["--requirepass", "-hunter2", "--port", "1"], &[], "").settings;
+    assert_eq!(settings.requirepass.map(|secret| secret.expose().to_owned()).as_deref(), Some("-hunter2"));
+    assert_eq!(settings.port, 1);
 }
 
 #[test]

@@ -67,7 +67,9 @@ impl App {
     /// How long an idle client may stay; `None` for ever.
     #[must_use]
     pub fn idle_timeout(&self) -> Option<Duration> {
-        Some(self.settings.read().timeout_s).filter(|&seconds| seconds > 0).map(|seconds| Duration::from_secs(seconds.into()))
+        Some(self.settings.read().timeout_s)
+            .filter(|&seconds| seconds > 0)
+            .map(|seconds| Duration::from_secs(seconds.into()))
     }
 
     /// How often an idle connection is probed; `None` for never.

@@ -69,9 +69,11 @@ pub async fn serve(app: &App, client: &mut Client, row: &'static Row, request: &
     let begun = Instant::now();
     let result = match row.handler {
         Handler::Server(handler) => handler(app, client, request).await,
-        Handler::Keys(_) | Handler::Client(_) | Handler::Exec | Handler::Container(_) | Handler::ContainerOrAlone(..) => {
-            Ok(Reply::OK)
-        },
+        Handler::Keys(_)
+        | Handler::Client(_)
+        | Handler::Exec
+        | Handler::Container(_)
+        | Handler::ContainerOrAlone(..) => Ok(Reply::OK),
     };
     count(app, row, begun, result.is_err());
     result.unwrap_or_else(|error| error_reply(app, &error))

@@ -4,7 +4,7 @@
 use clap::{Arg, ArgAction, Command, value_parser};
 
 use super::load::CONFIG_FLAG;
-use super::{Changes, ROWS, Row};
+use super::{Changes, ROWS, Row, Syntax};
 
 const CONFIG_HELP: &str = "TOML file with settings, each under its name below";
 
@@ -39,6 +39,8 @@ fn flag(row: &Row) -> Arg {
         .help(format!("{} [default: {default}]", row.help))
         .action(if row.is_list() { ArgAction::Append } else { ArgAction::Set })
         .value_parser(value_parser!(String))
+        // A password may start with a dash, and so may a number that is refused with a sentence of its own.
+        .allow_hyphen_values(matches!(row.syntax, Syntax::Text { .. }))
         .allow_negative_numbers(true)
         .global(true)
 }

@@ -16,7 +16,7 @@ use super::{Command, Loaded, ROWS, Row, Settings, database_url, document};
 pub(super) const CONFIG_FLAG: &str = "config";
 /// What the environment's names start with.
 const VARIABLE_PREFIX: &str = "SOJOURN_";
-/// How many letters may be wrong for a name to be suggested.
+/// How many letters may be wrong for a name to be suggested; never more than half of them.
 const TYPING_ERRORS_MAX: usize = 3;
 /// The words of redis.conf that another setting replaces.
 const REPLACED_BY_DURABILITY: &[&str] = &["appendonly", "appendfsync", "save"];
@@ -146,7 +146,7 @@ fn from_environment(environment: &[(String, String)]) -> (Vec<Found>, Vec<String
     }
     if !injected.is_empty() {
         let names = injected.join(", ");
-        warnings.push(format!("ignored: {names}, which look as if Kubernetes made them for a Service named sojourn"));
+        warnings.push(format!("{names}: ignored, as Kubernetes makes such variables for a Service named sojourn"));
     }
     (found, warnings)
 }
@@ -223,7 +223,7 @@ fn hint(name: &str) -> String {
     }
     let nearest = ROWS.iter().map(|row| (distance(name, row.name), row.name)).min();
     match nearest {
-        Some((errors, near)) if errors <= TYPING_ERRORS_MAX => format!("did you mean {near}?"),
+        Some((errors, near)) if errors <= TYPING_ERRORS_MAX.min(name.len() / 2) => format!("did you mean {near}?"),
         Some(_) | None => {
             format!("the settings are {}", ROWS.iter().map(|row| row.name).collect::<Vec<_>>().join(", "))
         }

@@ -5,9 +5,11 @@
 //! `write_through` is the only caller of [`Database::commit`]; the keyspace's loader calls [`Database::load`] and
 //! [`Database::scan`].
 
-pub mod contract;
+#[cfg(test)]
+mod contract;
 pub mod json_object;
 pub mod memory;
+mod parts;
 pub mod placement;
 pub mod postgres;
 mod settings;
@@ -238,8 +240,6 @@ pub fn open(settings: &DatabaseSettings) -> Result<Arc<dyn Database>, DatabaseEr
         "postgres" | "postgresql" => Ok(Arc::new(postgres::Postgres::open(settings)?)),
         "sqlite" => Ok(Arc::new(sqlite::Sqlite::open(settings)?)),
         "memory" => Ok(Arc::new(memory::Memory::open(settings))),
-        _ => Err(DatabaseError::Unusable(
-            "database-url: expected postgres://…, sqlite://path or memory://".to_owned(),
-        )),
+        _ => Err(DatabaseError::Unusable("database-url: expected postgres://…, sqlite://path or memory://".to_owned())),
     }
 }

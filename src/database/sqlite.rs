@@ -1,1 +1,304 @@
-//! stub
+//! SQLite: a file beside the server, with a write-ahead log that is flushed at every commit (`synchronous = FULL`; NORMAL
+//! would lose the last commits with the power). One connection writes, two read. Owned by a lock on a file beside it,
+//! which ends with the process. Never lowers the flushes, and never waits for a reader: the log makes that needless.
+
+mod errors;
+mod owner;
+mod schema;
+mod times;
+mod write;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::RwLock;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row, SqliteConnection};
+use tokio::sync::Mutex;
+
+use self::errors::{classify, outage};
+use self::owner::OwnerFile;
+use super::{
+    Batch, Committed, Database, DatabaseError, DatabaseSettings, Description, Home, Ownership, RecordId, StoredKey,
+    Value, parts,
+};
+use crate::clock::Expiry;
+
+/// Connections for cold reads; each is a thread.
+const READERS: u32 = 2;
+
+/// Prepared statements of a connection: three kinds of change of up to 17 tables, in five sizes.
+const STATEMENTS: usize = 256;
+
+/// Records in a SQLite file.
+pub struct Sqlite {
+    settings: DatabaseSettings,
+    path: PathBuf,
+    tables: Vec<Table>,
+    writer: Mutex<Writer>,
+    readers: RwLock<Option<SqlitePool>>,
+    found: RwLock<Found>,
+}
+
+/// A session table.
+struct Table {
+    quoted: String,
+    prefix: Vec<u8>,
+}
+
+/// The lock outlives the connection: an outage does not give the database away.
+#[derive(Default)]
+struct Writer {
+    lock: Option<OwnerFile>,
+    open: Option<(SqliteConnection, i64)>,
+}
+
+/// What opening the file told.
+#[derive(Default)]
+struct Found {
+    version: String,
+    warnings: Vec<String>,
+}
+
+/// The DDL of all tables, for `sojourn schema`.
+#[must_use]
+pub fn schema(settings: &DatabaseSettings) -> String {
+    schema::text(settings)
+}
+
+impl Sqlite {
+    /// Reads the URL; touches no file yet.
+    ///
+    /// # Errors
+    /// `Unusable` for a URL that names no file.
+    pub fn open(settings: &DatabaseSettings) -> Result<Self, DatabaseError> {
+        let rest = settings.url.strip_prefix("sqlite:").unwrap_or(&settings.url);
+        let rest = rest.strip_prefix("//").unwrap_or(rest);
+        let path = match rest.split_once('?') {
+            None | Some((_, "mode=rwc")) => rest.split('?').next().unwrap_or_default(),
+            Some((_, options)) => {
+                return Err(DatabaseError::Unusable(format!("database-url: sqlite://path has no option {options:?}")));
+            }
+        };
+        if path.is_empty() || path == ":memory:" {
+            return Err(DatabaseError::Unusable(
+                "database-url: expected sqlite://path; memory:// is the database that keeps nothing".to_owned(),
+            ));
+        }
+        let path = std::path::absolute(path)
+            .map_err(|error| DatabaseError::Unusable(format!("database-url: {path}: {error}")))?;
+        let table =
+            |table: &super::SessionTable| Table { quoted: schema::quote(&table.table), prefix: table.prefix.clone() };
+        Ok(Self {
+            tables: settings.session_tables.tables().iter().map(table).collect(),
+            settings: settings.clone(),
+            path,
+            writer: Mutex::default(),
+            readers: RwLock::new(None),
+            found: RwLock::default(),
+        })
+    }
+
+    fn options(&self) -> SqliteConnectOptions {
+        SqliteConnectOptions::new()
+            .filename(&self.path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(self.settings.write_timeout.max(Duration::from_millis(2)) / 2)
+            .statement_cache_capacity(STATEMENTS)
+            .disable_statement_logging()
+    }
+
+    /// Opens the file, makes or checks the tables and begins a new epoch.
+    async fn connect(&self, held: Option<i64>) -> Result<(SqliteConnection, i64, i64), DatabaseError> {
+        let mut connection = self.options().connect().await.map_err(|error| self.explain(error))?;
+        let (version, mode): (String, String) =
+            sqlx::query_as("select sqlite_version(), (select journal_mode from pragma_journal_mode)")
+                .fetch_one(&mut connection)
+                .await
+                .map_err(|error| self.explain(error))?;
+        let warnings = match mode.as_str() {
+            "wal" => Vec::new(),
+            _ => {
+                vec![format!("SQLite cannot keep a write-ahead log there (journal_mode = {mode}): commits are slower")]
+            }
+        };
+        *self.found.write() = Found { version, warnings };
+        schema::prepare(&mut connection, &self.settings).await?;
+        let (epoch, last_batch) = owner::advance(&mut connection, held, &self.settings.identity).await?;
+        Ok((connection, epoch, last_batch))
+    }
+
+    fn explain(&self, error: sqlx::Error) -> DatabaseError {
+        if errors::is_not_a_database(&error) {
+            return DatabaseError::Unusable(format!("{} is not a SQLite database", self.path.display()));
+        }
+        classify(error, false)
+    }
+
+    fn readers(&self) -> Result<SqlitePool, DatabaseError> {
+        self.readers.read().clone().ok_or_else(|| outage("not open yet", false))
+    }
+
+    async fn close_readers(&self) {
+        let before = self.readers.write().take();
+        if let Some(before) = before {
+            before.close().await;
+        }
+    }
+}
+
+#[async_trait]
+impl Database for Sqlite {
+    async fn acquire(&self, held: Option<i64>) -> Result<Ownership, DatabaseError> {
+        let mut writer = self.writer.lock().await;
+        if let Some((connection, _)) = writer.open.take() {
+            let _ = connection.close().await;
+        }
+        if writer.lock.is_none() {
+            match OwnerFile::lock(&self.path, &self.settings.identity)? {
+                Ok(lock) => writer.lock = Some(lock),
+                Err(owner) if held.is_none() => return Ok(Ownership::HeldBy { owner }),
+                Err(owner) => return Err(DatabaseError::Fenced { owner }),
+            }
+        }
+        let (connection, epoch, last_batch) = self.connect(held).await?;
+        self.close_readers().await;
+        let readers = SqlitePoolOptions::new().max_connections(READERS).acquire_timeout(self.settings.write_timeout);
+        *self.readers.write() = Some(readers.connect_lazy_with(self.options()));
+        writer.open = Some((connection, epoch));
+        Ok(Ownership::Owned { epoch, last_batch })
+    }
+
+    async fn commit(&self, batch: &Batch) -> Result<Committed, DatabaseError> {
+        let mut writer = self.writer.lock().await;
+        // Taken out, and put back only when the transaction is over: whoever drops this future in the middle drops the
+        // connection too, and with it the transaction.
+        let (mut connection, epoch) = writer.open.take().ok_or_else(|| outage("the file is not open", false))?;
+        let committed = write::commit(&mut connection, &self.tables, epoch, batch).await;
+        if !matches!(committed, Err(DatabaseError::Outage { .. } | DatabaseError::Fenced { .. })) {
+            writer.open = Some((connection, epoch));
+        }
+        committed
+    }
+
+    async fn scan(
+        &self,
+        home: Home,
+        after: Option<&StoredKey>,
+        limit: u32,
+        now_ms: i64,
+    ) -> Result<Vec<StoredKey>, DatabaseError> {
+        let readers = self.readers()?;
+        // An expiry is cut to its millisecond when it is read, so what is alive now ends at the next one or later.
+        let alive_from = times::of_ms(now_ms.saturating_add(1).max(0));
+        let rows = match table(&self.tables, home)? {
+            Some(table) => {
+                let sid = after.map(|after| after.key.strip_prefix(table.prefix.as_slice()).unwrap_or(&after.key));
+                let sql = format!(
+                    "select cast(sid as blob), cast(expire as text) from {}
+                      where expire >= ?1 and (?2 is null or sid > cast(?2 as text)) order by sid limit ?3",
+                    table.quoted
+                );
+                sqlx::query(AssertSqlSafe(sql)).bind(alive_from).bind(sid).bind(limit).fetch_all(&readers).await
+            }
+            None => {
+                sqlx::query(
+                    "select key, expires_at, database from sojourn_keys
+                      where (database, key) > (?2, ?3) and (expires_at is null or expires_at >= ?1)
+                      order by database, key limit ?4",
+                )
+                .bind(alive_from)
+                .bind(after.map_or(-1, |after| i16::from(after.database)))
+                .bind(after.map_or(&[][..], |after| &after.key))
+                .bind(limit)
+                .fetch_all(&readers)
+                .await
+            }
+        };
+        let rows = rows.map_err(|error| classify(error, false))?;
+        rows.iter().map(|row| self.stored_key(home, row)).collect()
+    }
+
+    async fn load(&self, ids: &[RecordId]) -> Result<Vec<Option<Value>>, DatabaseError> {
+        let readers = self.readers()?;
+        let mut reader = readers.acquire().await.map_err(|error| classify(error, false))?;
+        let mut values = Vec::with_capacity(ids.len());
+        for id in ids {
+            let key = stored_key(&self.tables, id)?;
+            let found = match table(&self.tables, id.home)? {
+                Some(table) => {
+                    let sql = format!("select cast(sess as blob) from {} where sid = cast(? as text)", table.quoted);
+                    sqlx::query_scalar(AssertSqlSafe(sql)).bind(key).fetch_optional(&mut *reader).await
+                }
+                None => {
+                    sqlx::query_scalar("select value from sojourn_keys where database = ? and key = ?")
+                        .bind(id.database)
+                        .bind(key)
+                        .fetch_optional(&mut *reader)
+                        .await
+                }
+            };
+            let found: Option<Vec<u8>> = found.map_err(|error| classify(error, false))?;
+            values.push(found.map(Value::from));
+        }
+        Ok(values)
+    }
+
+    async fn release(&self) {
+        let mut writer = self.writer.lock().await;
+        self.close_readers().await;
+        if let Some((connection, _)) = writer.open.take() {
+            let _ = connection.close().await;
+        }
+        writer.lock = None;
+    }
+
+    fn description(&self) -> Description {
+        let found = self.found.read();
+        Description {
+            kind: "sqlite",
+            place: self.path.display().to_string(),
+            version: found.version.clone(),
+            warnings: found.warnings.clone(),
+        }
+    }
+}
+
+impl Sqlite {
+    fn stored_key(&self, home: Home, row: &SqliteRow) -> Result<StoredKey, DatabaseError> {
+        let column = |error| classify(error, false);
+        let stored: Vec<u8> = row.try_get(0).map_err(column)?;
+        let expires_at: Option<String> = row.try_get(1).map_err(column)?;
+        let (database, key) = match table(&self.tables, home)? {
+            Some(table) => (0, [table.prefix.as_slice(), &stored].concat()),
+            None => (row.try_get(2).map_err(column)?, stored),
+        };
+        let expiry = expires_at.map_or(Some(Expiry::NEVER), |text| times::parse(&text)).ok_or_else(|| {
+            DatabaseError::Unusable("an expiry is not of the form YYYY-MM-DD HH:MM:SS.SSS (UTC)".to_owned())
+        })?;
+        Ok(StoredKey { database, key: Arc::from(key), expiry })
+    }
+}
+
+/// The session table of a home; `None` for `sojourn_keys`.
+fn table(tables: &[Table], home: Home) -> Result<Option<&Table>, DatabaseError> {
+    match home {
+        Home::Keys => Ok(None),
+        Home::Session(position) => match tables.get(usize::from(position)) {
+            Some(table) => Ok(Some(table)),
+            None => Err(DatabaseError::Refused(format!("there is no session table number {position}"))),
+        },
+    }
+}
+
+/// The key as its table has it.
+fn stored_key<'a>(tables: &[Table], id: &'a RecordId) -> Result<&'a [u8], DatabaseError> {
+    let prefix = table(tables, id.home)?.map_or(&[][..], |table| table.prefix.as_slice());
+    parts::without_prefix(&id.key, prefix)
+}

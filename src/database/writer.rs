@@ -195,7 +195,10 @@ impl Writer {
             let sent = Instant::now();
             let result = match timeout(self.settings.write_timeout, self.database.commit(&batch)).await {
                 Ok(result) => result,
-                Err(_) => Err(DatabaseError::Outage { message: "a commit took longer than write-timeout".to_owned(), in_doubt: true }),
+                Err(_) => Err(DatabaseError::Outage {
+                    message: "a commit took longer than write-timeout".to_owned(),
+                    in_doubt: true,
+                }),
             };
             match result {
                 Ok(done) => {

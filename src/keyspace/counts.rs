@@ -6,7 +6,6 @@ use super::entry::Life;
 use crate::clock::Expiry;
 use crate::telemetry::metrics::DATABASES_MAX;
 
-
 /// The numbers of keys.
 #[derive(Debug)]
 pub struct Counts {

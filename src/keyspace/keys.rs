@@ -22,7 +22,9 @@ pub enum KeysError {
     #[error("ERR the value is not loaded")]
     Cold,
     /// The database is away and the change needs it: nothing was applied.
-    #[error("MISCONF the database is not available: the write was not applied, and writes are refused until it is back")]
+    #[error(
+        "MISCONF the database is not available: the write was not applied, and writes are refused until it is back"
+    )]
     DatabaseDown,
 }
 

@@ -24,8 +24,8 @@ use crate::database::{self, Database, DatabaseError, DatabaseSettings};
 use crate::keyspace::Keyspace;
 use crate::keyspace::expiry::SLICES;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::{Exporter, Logging};
 use crate::telemetry::process;
+use crate::telemetry::{Exporter, Logging};
 use accept::Workers;
 
 /// Why the server ended, other than by being asked to.
@@ -67,7 +67,8 @@ pub async fn run(loaded: Loaded, options: Options, shutdown: impl Future<Output 
     let settings = loaded.settings.clone();
     let listeners = bind(&settings).await?;
     let address = listeners[0].local_addr()?;
-    let database_settings = DatabaseSettings::from_settings(&settings, process::identity()).map_err(DatabaseError::Unusable)?;
+    let database_settings =
+        DatabaseSettings::from_settings(&settings, process::identity()).map_err(DatabaseError::Unusable)?;
     let database = database::open(&database_settings)?;
     let metrics = Arc::new(Metrics::new(table::names()));
     let everysec = settings.durability == Durability::EverySec;
@@ -113,7 +114,11 @@ struct Serving {
     listeners: Vec<TcpListener>,
 }
 
-async fn serve_until(serving: Serving, shutdown: impl Future<Output = ()>, stop_limit: Duration) -> Result<(), ServerError> {
+async fn serve_until(
+    serving: Serving,
+    shutdown: impl Future<Output = ()>,
+    stop_limit: Duration,
+) -> Result<(), ServerError> {
     let Serving { app, exporter, database, loads, listeners } = serving;
     let (stop, stopping) = watch::channel(false);
     let workers = Arc::new(Workers::start(&app, &stopping)?);
@@ -142,7 +147,10 @@ async fn serve_until(serving: Serving, shutdown: impl Future<Output = ()>, stop_
         None => storage.stop(&app, stop_limit.saturating_sub(begun.elapsed())).await,
     };
     if result.is_ok() {
-        info!(milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX), "stopped; everything is committed");
+        info!(
+            milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "stopped; everything is committed"
+        );
     }
     result
 }
@@ -157,7 +165,8 @@ async fn bind(settings: &Settings) -> Result<Vec<TcpListener>, ServerError> {
     let mut listeners = Vec::new();
     for address in &settings.bind {
         let address = SocketAddr::new(*address, settings.port);
-        let listener = TcpListener::bind(address).await.map_err(|error| ServerError::Bind(bind_error(address, &error)))?;
+        let listener =
+            TcpListener::bind(address).await.map_err(|error| ServerError::Bind(bind_error(address, &error)))?;
         listeners.push(listener);
     }
     if listeners.is_empty() {

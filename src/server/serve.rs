@@ -149,7 +149,9 @@ impl Connection {
                 return;
             }
             self.wait_for_room().await;
-            while self.may_execute() && let Some(request) = self.requests.pop_front() {
+            while self.may_execute()
+                && let Some(request) = self.requests.pop_front()
+            {
                 self.run_request(request).await;
                 if self.client.close_after_reply {
                     self.closing = true;
@@ -220,7 +222,10 @@ impl Connection {
     /// Loads these cold values and those of the requests behind, in one query.
     async fn load(&mut self, mut keys: Vec<(u8, Vec<u8>)>) -> Result<(), Reply> {
         let unavailable = || {
-            Reply::Error("MISCONF the database is not available: this session is not in memory and cannot be read now".to_owned())
+            Reply::Error(
+                "MISCONF the database is not available: this session is not in memory and cannot be read now"
+                    .to_owned(),
+            )
         };
         if self.app.write_through.is_down() {
             return Err(unavailable());
@@ -257,7 +262,8 @@ impl Connection {
                     "MISCONF the database is not available or refused the write: it was not applied".to_owned(),
                 ),
                 Outcome::Unknown => Reply::Error(
-                    "UNCERTAIN the database went away during the commit: whether the write was applied is not known".to_owned(),
+                    "UNCERTAIN the database went away during the commit: whether the write was applied is not known"
+                        .to_owned(),
                 ),
             };
             reply.encode(self.client.protocol, &mut self.output);

@@ -47,7 +47,9 @@ impl Storage {
 
     /// Resolves when the storage ends by itself.
     pub async fn ended(&mut self) -> End {
-        (&mut self.ended).await.unwrap_or_else(|_| Err(DatabaseError::Unusable("the storage thread panicked".to_owned())))
+        (&mut self.ended)
+            .await
+            .unwrap_or_else(|_| Err(DatabaseError::Unusable("the storage thread panicked".to_owned())))
     }
 
     /// Commits everything, releases the database and ends.
@@ -92,8 +94,14 @@ async fn own(app: &Arc<App>, database: &Arc<dyn Database>, loads: Loads) -> End 
     let keyspace = Arc::clone(&app.keyspace);
     tokio::spawn(Arc::clone(&keyspace).run_loader(Arc::clone(database), loads));
     let settings = writer_settings(app);
-    let writer =
-        Writer::new(Arc::clone(&app.write_through), keyspace, Arc::clone(database), app.clock.clone(), settings, ownership);
+    let writer = Writer::new(
+        Arc::clone(&app.write_through),
+        keyspace,
+        Arc::clone(database),
+        app.clock.clone(),
+        settings,
+        ownership,
+    );
     app.write_through.set_status(Status::Up);
     *app.database.write() = database.description();
     report(app, sessions, begun.elapsed());

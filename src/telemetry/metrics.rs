@@ -29,7 +29,6 @@ pub const ERROR_CODES: &[&str] = &[
     "NOSCRIPT",
     "BUSY",
     "DENIED",
-    "UNAVAILABLE",
     "other",
 ];
 

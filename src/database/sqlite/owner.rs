@@ -1,0 +1,88 @@
+//! The ownership of a SQLite file: a lock of the operating system on `<path>-owner`, which ends with the process however
+//! it ends, and an epoch in `sojourn_owner` as in PostgreSQL. The file is never removed: who had it open could lock a
+//! file that no longer has a name.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Write};
+use std::path::Path;
+
+use sqlx::SqliteConnection;
+
+use super::errors::{classify, outage};
+use crate::database::DatabaseError;
+
+/// The most that is read of the owner's name.
+const NAME_BYTES_MAX: u64 = 256;
+
+/// The lock, for as long as this lives.
+pub(super) struct OwnerFile(File);
+
+impl Drop for OwnerFile {
+    fn drop(&mut self) {
+        // The lock ends with the file; only the name would stay.
+        let _ = self.0.set_len(0);
+    }
+}
+
+impl OwnerFile {
+    /// Takes the lock; the inner error is the name of the owner that has it. Makes the folder if it is missing.
+    pub fn lock(path: &Path, identity: &str) -> Result<Result<Self, String>, DatabaseError> {
+        let mut name = path.as_os_str().to_owned();
+        name.push("-owner");
+        let fails = |error: std::io::Error| {
+            DatabaseError::Unusable(format!("cannot use {}: {error}", Path::new(&name).display()))
+        };
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(fails)?;
+        }
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&name).map_err(fails)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(Err(read_name(&file))),
+            Err(TryLockError::Error(error)) => return Err(fails(error)),
+        }
+        file.set_len(0)
+            .and_then(|()| file.write_all(identity.as_bytes()))
+            .map_err(|error| outage(error.to_string(), false))?;
+        Ok(Ok(Self(file)))
+    }
+}
+
+fn read_name(file: &File) -> String {
+    let mut name = String::new();
+    match file.take(NAME_BYTES_MAX).read_to_string(&mut name) {
+        Ok(read) if read > 0 => name,
+        Ok(_) | Err(_) => "a server that is starting".to_owned(),
+    }
+}
+
+/// Begins a new epoch.
+pub(super) async fn advance(
+    connection: &mut SqliteConnection,
+    held: Option<i64>,
+    identity: &str,
+) -> Result<(i64, i64), DatabaseError> {
+    let row: Option<(i64, i64)> = sqlx::query_as(
+        "update sojourn_owner set epoch = epoch + 1, owner = ?1
+          where ?2 is null or epoch = ?2 returning epoch, last_batch",
+    )
+    .bind(identity)
+    .bind(held)
+    .fetch_optional(&mut *connection)
+    .await
+    .map_err(|error| classify(error, false))?;
+    if let Some(row) = row {
+        return Ok(row);
+    }
+    let owner: Option<String> = sqlx::query_scalar("select owner from sojourn_owner")
+        .fetch_optional(connection)
+        .await
+        .map_err(|error| classify(error, false))?;
+    match owner {
+        Some(owner) => Err(DatabaseError::Fenced { owner }),
+        None => {
+            Err(DatabaseError::Unusable("the table sojourn_owner is empty; drop it, and it is made anew".to_owned()))
+        }
+    }
+}

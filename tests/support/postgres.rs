@@ -1,0 +1,209 @@
+//! A real PostgreSQL for tests: made in a temporary folder, on a free port, and gone when it is dropped or when the test
+//! process ends in whatever way. Never touches a server that it did not start.
+
+#![allow(dead_code, reason = "each test binary that includes this file uses another part of it")]
+
+use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long a start may take on a busy machine.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Ends the server and removes its folder as soon as its standard input ends, which it does when the test process is gone.
+const GUARD: &str = r#"
+trap '' INT TERM HUP
+cat > /dev/null
+pid=$(head -n 1 "$1/data/postmaster.pid" 2> /dev/null)
+[ -n "$pid" ] && kill -QUIT "$pid" 2> /dev/null
+for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
+    [ -n "$pid" ] && kill -0 "$pid" 2> /dev/null || break
+    sleep 0.1
+done
+[ -n "$pid" ] && kill -KILL "$pid" 2> /dev/null
+rm -rf "$1"
+"#;
+
+/// A running PostgreSQL.
+pub struct PostgresServer {
+    programs: PathBuf,
+    folder: PathBuf,
+    port: u16,
+    settings: Vec<String>,
+    server: Option<Child>,
+    guard: Child,
+    databases: AtomicU32,
+}
+
+impl PostgresServer {
+    /// Starts a server with further settings, each as `name=value`.
+    pub fn start(settings: &[&str]) -> Self {
+        let programs = programs();
+        let folder = tempfile::Builder::new().prefix("sojourn-postgres-").tempdir().unwrap().keep();
+        let guard = Command::new("sh")
+            .args(["-c", GUARD, "guard"])
+            .arg(&folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        if is_root() {
+            assert!(Command::new("chown").arg("postgres").arg(&folder).status().unwrap().success());
+        }
+        let made = as_ordinary_user(&programs.join("initdb"), &folder)
+            .args(["-E", "UTF8", "--locale=C", "-A", "trust", "-U", "postgres", "--no-sync", "-D"])
+            .arg(folder.join("data"))
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        let mut server =
+            Self { programs, folder, port: 0, settings, server: None, guard, databases: AtomicU32::new(0) };
+        server.run();
+        server
+    }
+
+    /// The URL of one of its databases.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// The URL of one of its databases for another role.
+    pub fn url_as(&self, role: &str, database: &str) -> String {
+        format!("postgres://{role}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Its port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A new, empty database; answers its name.
+    pub fn create_database(&self) -> String {
+        let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        self.sql("postgres", &format!("create database {name} template template0"));
+        name
+    }
+
+    /// Runs SQL with psql, one transaction per `sql`; answers its output without alignment. Panics on an error.
+    pub fn sql(&self, database: &str, sql: &str) -> String {
+        let output = Command::new(self.programs.join("psql"))
+            .args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-U", "postgres", "-p"])
+            .arg(self.port.to_string())
+            .args(["-d", database, "-c", sql])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    }
+
+    /// Ends it at once, as a crash would: no checkpoint, connections cut.
+    pub fn kill_immediate(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            let _ = Command::new("kill").args(["-QUIT", &server.id().to_string()]).status();
+            let _ = server.wait();
+        }
+    }
+
+    /// Ends it if it runs, and starts it again on the same port with the same data.
+    pub fn restart(&mut self) {
+        self.kill_immediate();
+        self.run();
+    }
+
+    /// Starts the server process and waits until it answers. A free port may be taken by somebody else before it is
+    /// used, so the first start tries a few.
+    fn run(&mut self) {
+        for _ in 0..5 {
+            if self.databases.load(Ordering::Relaxed) == 0 && self.server.is_none() && self.port == 0 {
+                self.port = free_port();
+            }
+            let mut server = self.command().spawn().unwrap();
+            if self.is_ready(&mut server) {
+                self.server = Some(server);
+                return;
+            }
+            self.port = 0;
+        }
+        panic!("PostgreSQL did not start: {}", std::fs::read_to_string(self.folder.join("log")).unwrap_or_default());
+    }
+
+    fn command(&self) -> Command {
+        let log = std::fs::File::options().create(true).append(true).open(self.folder.join("log")).unwrap();
+        let mut command = as_ordinary_user(&self.programs.join("postgres"), &self.folder);
+        command.arg("-D").arg(self.folder.join("data")).arg("-p").arg(self.port.to_string());
+        command.arg("-k").arg(&self.folder).args(["-c", "listen_addresses=127.0.0.1"]);
+        for setting in &self.settings {
+            command.args(["-c", setting]);
+        }
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        command
+    }
+
+    fn is_ready(&self, server: &mut Child) -> bool {
+        let until = Instant::now() + START_TIMEOUT;
+        while Instant::now() < until && server.try_wait().unwrap().is_none() {
+            let ready = Command::new(self.programs.join("pg_isready"))
+                .args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()])
+                .status();
+            if ready.is_ok_and(|status| status.success()) {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(30));
+        }
+        let _ = server.kill();
+        let _ = server.wait();
+        false
+    }
+}
+
+impl Drop for PostgresServer {
+    fn drop(&mut self) {
+        // The end of its standard input is the guard's signal.
+        drop(self.guard.stdin.take());
+        if let Some(mut server) = self.server.take() {
+            let _ = server.wait();
+        }
+        let _ = self.guard.wait();
+    }
+}
+
+/// The newest installed PostgreSQL, or the one in PATH.
+fn programs() -> PathBuf {
+    let version = |path: &Path| path.parent()?.file_name()?.to_str()?.parse::<u32>().ok();
+    let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let newest = installed
+        .map(|folder| folder.path().join("bin"))
+        .filter(|bin| bin.join("initdb").exists())
+        .max_by_key(|bin| version(bin));
+    let in_path = || {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).find(|folder| folder.join("initdb").exists())
+    };
+    newest.or_else(in_path).expect("PostgreSQL (initdb, postgres, psql) is needed for this test")
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
+}
+
+/// PostgreSQL refuses to run as root; then it runs as the user `postgres`.
+fn as_ordinary_user(program: &Path, folder: &Path) -> Command {
+    let mut command = if is_root() {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=postgres", "--regid=postgres", "--init-groups", "--"]).arg(program);
+        command
+    } else {
+        Command::new(program)
+    };
+    command.current_dir(folder);
+    command
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
