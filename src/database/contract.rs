@@ -386,12 +386,16 @@ pub(super) mod fixtures {
         }
 
         pub fn url(&self) -> String {
-            format!("sqlite://{}/data/sojourn.db", self.0.path().display())
+            format!("sqlite://{}", self.path().display())
         }
 
-        pub async fn sql(&self, sql: &'static str) {
+        pub fn path(&self) -> std::path::PathBuf {
+            self.0.path().join("data/sojourn.db")
+        }
+
+        pub async fn sql(&self, sql: impl Into<String>) {
             let mut connection = SqliteConnection::connect(&self.url()).await.unwrap();
-            sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+            sqlx::raw_sql(sqlx::AssertSqlSafe(sql.into())).execute(&mut connection).await.unwrap();
             connection.close().await.unwrap();
         }
     }

@@ -104,22 +104,16 @@ impl Memory {
     }
 
     /// The commit itself, and `failure` where the test wants it.
-    fn apply(&self, batch: &Batch, failure: Option<DatabaseError>) -> Result<Committed, DatabaseError> {
-        let mut epoch = self.epoch.lock();
-        if *epoch == 0 {
-            return Err(outage("no connection", false));
-        }
-        match failure {
-            Some(DatabaseError::Outage { message, in_doubt }) => {
-                if in_doubt {
-                    commit(&mut self.store.lock(), *epoch, batch)?;
-                }
-                *epoch = 0;
-                Err(DatabaseError::Outage { message, in_doubt })
+    fn apply(&self, epoch: i64, batch: &Batch) -> Result<Committed, DatabaseError> {
+        self.check_reachable()?;
+        match self.failures.lock().pop_front() {
+            Some(DatabaseError::Outage { message, in_doubt: true }) => {
+                commit(&mut self.store.lock(), epoch, batch)?;
+                Err(outage(&message, true))
             }
             Some(error) => Err(error),
             None => {
-                let committed = commit(&mut self.store.lock(), *epoch, batch)?;
+                let committed = commit(&mut self.store.lock(), epoch, batch)?;
                 self.commits.fetch_add(1, Ordering::SeqCst);
                 Ok(committed)
             }
@@ -149,12 +143,19 @@ impl Database for Memory {
     }
 
     async fn commit(&self, batch: &Batch) -> Result<Committed, DatabaseError> {
+        // Taken, and put back only at a clean end, as the real ones do with their connection.
+        let epoch = std::mem::take(&mut *self.epoch.lock());
+        if epoch == 0 {
+            return Err(outage("the connection was lost", false));
+        }
         let mut held = self.held.subscribe();
         // The sender lives as long as `self`, so the wait cannot fail.
         let _ = held.wait_for(|held| !held).await;
-        self.check_reachable()?;
-        let failure = self.failures.lock().pop_front();
-        self.apply(batch, failure)
+        let committed = self.apply(epoch, batch);
+        if !matches!(committed, Err(DatabaseError::Outage { .. } | DatabaseError::Fenced { .. })) {
+            *self.epoch.lock() = epoch;
+        }
+        committed
     }
 
     async fn scan(
@@ -257,4 +258,57 @@ fn prune(store: &mut Store, before_ms: i64, limit: u32) -> u64 {
 
 fn outage(message: &str, in_doubt: bool) -> DatabaseError {
     DatabaseError::Outage { message: message.to_owned(), in_doubt }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::database::contract::{keys, put, settings};
+
+    fn batch(number: i64) -> Batch {
+        Batch {
+            number,
+            work: BatchWork::Changes(vec![put(keys(0, b"a"), number.to_string().as_bytes(), Expiry::NEVER)]),
+        }
+    }
+
+    async fn owned() -> Memory {
+        let memory = Memory::open(&settings("memory://", "test:1"));
+        memory.acquire(None).await.unwrap();
+        memory
+    }
+
+    #[tokio::test]
+    async fn the_next_commit_fails_as_it_was_told() {
+        let memory = owned().await;
+        memory.fail_next(DatabaseError::Refused("no".to_owned()));
+        memory.fail_next(outage("doubt", true));
+        assert!(matches!(memory.commit(&batch(1)).await, Err(DatabaseError::Refused(_))));
+        assert!(matches!(memory.commit(&batch(2)).await, Err(DatabaseError::Outage { in_doubt: true, .. })));
+        assert!(matches!(memory.commit(&batch(3)).await, Err(DatabaseError::Outage { in_doubt: false, .. })));
+        // The one in doubt was committed, and only the reconnect says so.
+        assert_eq!(memory.acquire(Some(1)).await.unwrap(), Ownership::Owned { epoch: 2, last_batch: 2 });
+        assert_eq!(memory.load(&[keys(0, b"a")]).await.unwrap(), [Some(Value::from(&b"2"[..]))]);
+        assert_eq!(memory.commits(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_held_commit_waits_and_a_dropped_one_loses_the_connection() {
+        let memory = owned().await;
+        memory.hold(true);
+        let first = batch(1);
+        let (committed, ()) = tokio::join!(memory.commit(&first), async {
+            tokio::task::yield_now().await;
+            assert_eq!(memory.commits(), 0);
+            memory.hold(false);
+        });
+        committed.unwrap();
+        memory.hold(true);
+        assert!(tokio::time::timeout(Duration::from_millis(1), memory.commit(&batch(2))).await.is_err());
+        memory.hold(false);
+        assert!(matches!(memory.commit(&batch(3)).await, Err(DatabaseError::Outage { in_doubt: false, .. })));
+        assert_eq!(memory.acquire(Some(1)).await.unwrap(), Ownership::Owned { epoch: 2, last_batch: 1 });
+    }
 }

@@ -38,6 +38,10 @@ pub const LEASE: Duration = Duration::from_secs(10);
 /// How long FLUSHALL may take: it deletes row by row, and a million rows take seconds.
 const CLEAR_TIMEOUT: Duration = Duration::from_secs(600);
 
+/// How much longer than the server's own `statement_timeout` an answer is waited for: whoever hears nothing even then
+/// speaks to nobody, and only a new connection helps.
+const ANSWER_GRACE: Duration = Duration::from_secs(1);
+
 /// How long a connection that is closed may take to say goodbye; a dead peer never does.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -117,7 +121,7 @@ impl Database for Postgres {
         }
         let (epoch, last_batch) = owner::advance(&mut connection, held, &self.settings.identity).await?;
         let readers = self.connector.readers(&server.timezone);
-        self.learn(Some(Known { layout, server, readers })).await;
+        self.learn(Some(Known { layout, server, readers, timeout: self.settings.write_timeout + ANSWER_GRACE })).await;
         *slot = Some(Writer { connection, epoch });
         Ok(Ownership::Owned { epoch, last_batch })
     }
@@ -128,7 +132,7 @@ impl Database for Postgres {
         // Taken out, and put back only when the server's whole answer was read: whoever drops this future in the middle
         // drops the connection too, and nobody reads another batch's answer from it.
         let mut writer = slot.take().ok_or_else(|| outage("the connection was lost", false))?;
-        let committed = writer.commit(&known, batch, self.settings.write_timeout).await;
+        let committed = writer.commit(&known, batch).await;
         if !matches!(committed, Err(DatabaseError::Outage { .. } | DatabaseError::Fenced { .. })) {
             *slot = Some(writer);
         }
@@ -168,31 +172,26 @@ impl Database for Postgres {
 }
 
 impl Writer {
-    async fn commit(
-        &mut self,
-        known: &Known,
-        batch: &Batch,
-        write_timeout: Duration,
-    ) -> Result<Committed, DatabaseError> {
+    async fn commit(&mut self, known: &Known, batch: &Batch) -> Result<Committed, DatabaseError> {
         let (epoch, number) = (self.epoch, batch.number);
         match &batch.work {
             BatchWork::Changes(changes) => {
-                let statement = Statement::changes(&known.layout, epoch, number, changes)?;
-                let expires = statement.expires.clone();
-                let row = self.execute(statement).await?;
+                let mut statement = Statement::changes(&known.layout, epoch, number, changes)?;
+                let expires = std::mem::take(&mut statement.expires);
+                let row = self.execute(statement, known.timeout).await?;
                 Ok(Committed { missing: missing(&row, &expires).map_err(classify_commit)?, pruned: 0 })
             }
             BatchWork::Clear { database } => {
                 let statement = Statement::clear(&known.layout, epoch, number, *database)?;
                 connect::set_statement_timeout(&mut self.connection, CLEAR_TIMEOUT).await.map_err(classify)?;
-                let cleared = self.execute(statement).await;
+                let cleared = self.execute(statement, CLEAR_TIMEOUT + ANSWER_GRACE).await;
                 // Whether or not it was set back, the commit is what it is; at worst a later statement may take longer.
-                let _ = connect::set_statement_timeout(&mut self.connection, write_timeout).await;
+                let _ = connect::set_statement_timeout(&mut self.connection, known.timeout - ANSWER_GRACE).await;
                 cleared.map(|_| Committed::default())
             }
             BatchWork::Prune { before_ms, limit } => {
                 let statement = Statement::prune(&known.layout, epoch, number, *before_ms, *limit)?;
-                let row = self.execute(statement).await?;
+                let row = self.execute(statement, known.timeout).await?;
                 let pruned: i64 = row.try_get(1).map_err(classify_commit)?;
                 Ok(Committed { missing: Vec::new(), pruned: u64::try_from(pruned).unwrap_or(0) })
             }
@@ -200,9 +199,10 @@ impl Writer {
     }
 
     /// `fetch_one` reads up to `ReadyForQuery`, which PostgreSQL sends after the commit; the row itself comes before it.
-    async fn execute(&mut self, statement: Statement) -> Result<PgRow, DatabaseError> {
+    async fn execute(&mut self, statement: Statement, timeout: Duration) -> Result<PgRow, DatabaseError> {
         let query = sqlx::query_with(AssertSqlSafe(statement.sql), statement.arguments);
-        let row = query.fetch_one(&mut self.connection).await.map_err(classify_commit)?;
+        let answer = tokio::time::timeout(timeout, query.fetch_one(&mut self.connection)).await;
+        let row = answer.map_err(|_| outage("a commit took too long", true))?.map_err(classify_commit)?;
         let owners: i64 = row.try_get(0).map_err(classify_commit)?;
         if owners == 0 {
             return Err(DatabaseError::Fenced { owner: owner::name(&mut self.connection).await });

@@ -5,6 +5,8 @@
 mod errors;
 mod owner;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod times;
 mod write;
 
@@ -200,9 +202,11 @@ impl Database for Sqlite {
         let rows = match table(&self.tables, home)? {
             Some(table) => {
                 let sid = after.map(|after| after.key.strip_prefix(table.prefix.as_slice()).unwrap_or(&after.key));
+                // Two texts, since SQLite seeks nothing for an `or`: every page would start at the first key.
+                let from = if sid.is_some() { "sid > cast(?2 as text)" } else { "?2 is null" };
                 let sql = format!(
                     "select cast(sid as blob), cast(expire as text) from {}
-                      where expire >= ?1 and (?2 is null or sid > cast(?2 as text)) order by sid limit ?3",
+                      where {from} and expire >= ?1 order by sid limit ?3",
                     table.quoted
                 );
                 sqlx::query(AssertSqlSafe(sql)).bind(alive_from).bind(sid).bind(limit).fetch_all(&readers).await

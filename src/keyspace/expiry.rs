@@ -1,34 +1,43 @@
-//! Expired entries leave memory: a walk over the shards, a slice of them at a time. Nobody waits for it, since every
-//! look at an entry compares its end with the time; the records leave the database by the writer's prune.
+//! Expired entries leave memory: a shard is looked through when its first key may have ended, ten times a second and
+//! before DBSIZE counts. No command waits for it, since every look at an entry compares its end with the time; the
+//! records leave the database by the writer's prune.
 
 use super::Keyspace;
-use super::hot::SHARDS;
-
-/// The walk visits every shard in this many slices; ten slices a second make a round of a second.
-pub const SLICES: usize = 10;
+use super::hot::{SHARDS, Shard};
 
 impl Keyspace {
-    /// Removes the entries of one slice that are past. Returns how many.
-    pub fn expire_slice(&self, slice: usize) -> usize {
+    /// Removes all entries that have ended. Returns how many.
+    pub fn expire(&self) -> usize {
         let now_ms = self.clock.now_ms();
         let mut expired = 0;
-        for number in (slice % SLICES..SHARDS).step_by(SLICES) {
+        for number in self.shards_due(now_ms) {
             let mut locked = self.hot.lock_shard(number);
-            let Some(shard) = locked.shard_mut(number) else { continue };
-            if shard.is_empty() {
-                continue;
-            }
-            shard.retain(|(name, entry)| {
-                // What waits for a commit stays: if it fails, an older life comes back.
-                let past = entry.pending.is_none() && entry.live(now_ms).is_none();
-                if past {
-                    expired += 1;
-                    self.counts.shift(name.database, entry.life.as_ref(), None);
-                    self.watches.changed(name.database, &name.key);
-                }
-                !past
-            });
+            expired += locked.shard_mut(number).map_or(0, |shard| self.expire_shard(number, shard, now_ms));
         }
+        expired
+    }
+
+    /// The shards of which a key may have ended.
+    pub(super) fn shards_due(&self, now_ms: i64) -> impl Iterator<Item = usize> {
+        (0..SHARDS).filter(move |&number| self.counts.may_have_ended(number, now_ms))
+    }
+
+    /// Removes the entries of a locked shard that have ended. Returns how many.
+    pub(super) fn expire_shard(&self, number: usize, shard: &mut Shard, now_ms: i64) -> usize {
+        let before = shard.len();
+        self.counts.forget_ends(number);
+        shard.retain(|(name, entry)| {
+            // What waits for a commit stays: if it fails, an older life comes back.
+            let ended = entry.pending.is_none() && entry.live(now_ms).is_none();
+            if ended {
+                self.counts.shift(number, name.database, entry.life.as_ref(), None);
+                self.watches.changed(name.database, &name.key);
+            } else if let Some(end_ms) = entry.life.as_ref().and_then(|life| life.expiry.as_ms()) {
+                self.counts.note_end(number, end_ms);
+            }
+            !ended
+        });
+        let expired = before - shard.len();
         self.metrics.expired_keys.add(expired as u64);
         expired
     }

@@ -177,7 +177,7 @@ impl<'a> Keys<'a> {
             entry.mark(&ticket);
             if let Some(life) = entry.life.take() {
                 let id = RecordId { home: life.home, database, key: Arc::clone(&name.key) };
-                self.keyspace.counts.shift(database, Some(&life), None);
+                self.keyspace.counts.shift(spot.shard, database, Some(&life), None);
                 self.changes.push((id, Change::Delete));
             }
         }
@@ -201,7 +201,7 @@ impl<'a> Keys<'a> {
                 if database.is_none_or(|database| database == name.database) {
                     entry.mark(&ticket);
                     if let Some(life) = entry.life.take() {
-                        self.keyspace.counts.shift(name.database, Some(&life), None);
+                        self.keyspace.counts.shift(number, name.database, Some(&life), None);
                         self.keyspace.watches.changed(name.database, &name.key);
                     }
                 }
@@ -214,6 +214,13 @@ impl<'a> Keys<'a> {
     /// How many keys the selected database has; the reply waits for all that is queued.
     pub fn count(&mut self) -> usize {
         self.see_all();
+        for number in self.keyspace.shards_due(self.now_ms) {
+            if let Some(shard) = self.locked.shard_mut(number) {
+                self.keyspace.expire_shard(number, shard, self.now_ms);
+            } else if let Some(shard) = self.keyspace.hot.lock_shard(number).shard_mut(number) {
+                self.keyspace.expire_shard(number, shard, self.now_ms);
+            }
+        }
         self.keyspace.counts.keys(self.database)
     }
 
@@ -314,7 +321,7 @@ impl<'a> Keys<'a> {
         if let Some((name, entry)) = self.locked.entry_mut(spot, database, key) {
             let shared_key = Arc::clone(&name.key);
             entry.mark(&ticket);
-            self.keyspace.counts.shift(database, entry.life.as_ref(), Some(&life));
+            self.keyspace.counts.shift(spot.shard, database, entry.life.as_ref(), Some(&life));
             let former = entry.life.replace(life);
             if let Some(former) = former.filter(|former| former.home != home) {
                 let id = RecordId { home: former.home, database, key: Arc::clone(&shared_key) };
@@ -325,7 +332,7 @@ impl<'a> Keys<'a> {
             let shared_key: Arc<[u8]> = Arc::from(key);
             let mut entry = Entry { life: None, pending: None };
             entry.mark(&ticket);
-            self.keyspace.counts.shift(database, None, Some(&life));
+            self.keyspace.counts.shift(spot.shard, database, None, Some(&life));
             entry.life = Some(life);
             let name = Name { database, key: Arc::clone(&shared_key) };
             self.locked.insert(spot, name, entry);
@@ -363,7 +370,7 @@ impl<'a> Keys<'a> {
         let before = life.clone();
         life.expiry = expiry;
         life.recorded = expiry;
-        self.keyspace.counts.shift(database, Some(&before), Some(life));
+        self.keyspace.counts.shift(spot.shard, database, Some(&before), Some(life));
         let id = RecordId { home: life.home, database, key: Arc::clone(&name.key) };
         self.changes.push((id, Change::Expire { expiry }));
     }

@@ -68,7 +68,7 @@ impl Keyspace {
             Some(_) => {}
             None => {
                 let life = self.cold(expiry, home);
-                self.counts.shift(database, None, Some(&life));
+                self.counts.shift(spot.shard, database, None, Some(&life));
                 let entry = Entry { life: Some(life), pending: None };
                 locked.insert(spot, Name { database, key }, entry);
             }

@@ -103,7 +103,7 @@ impl Keyspace {
             Some(_) => {
                 entry.pending = None;
                 if gone {
-                    self.counts.shift(id.database, entry.life.as_ref(), None);
+                    self.counts.shift(spot.shard, id.database, entry.life.as_ref(), None);
                     entry.life = None;
                 }
             }
@@ -137,7 +137,7 @@ impl Keyspace {
         let spot = self.hot.spot(id.database, &id.key);
         let Some((name, entry)) = locked.entry_mut(spot, id.database, &id.key) else { return };
         let name = name.clone();
-        self.revert_entry(&name, entry);
+        self.revert_entry(spot.shard, &name, entry);
         let empty = entry.is_empty();
         if empty {
             locked.remove(spot, id.database, &id.key);
@@ -151,7 +151,7 @@ impl Keyspace {
             let Some(shard) = locked.shard_mut(number) else { continue };
             shard.retain(|(name, entry)| {
                 if database.is_none_or(|database| database == name.database) && entry.pending.is_some() {
-                    self.revert_entry(name, entry);
+                    self.revert_entry(number, name, entry);
                     reverted.insert(name.clone());
                 }
                 !entry.is_empty()
@@ -160,10 +160,10 @@ impl Keyspace {
     }
 
     /// Back to the last committed life; a touch that it had waiting is queued again.
-    fn revert_entry(&self, name: &Name, entry: &mut Entry) {
+    fn revert_entry(&self, shard: usize, name: &Name, entry: &mut Entry) {
         let before = entry.life.clone();
         entry.revert();
-        self.counts.shift(name.database, before.as_ref(), entry.life.as_ref());
+        self.counts.shift(shard, name.database, before.as_ref(), entry.life.as_ref());
         if let Some(life) = entry.life.as_mut().filter(|life| life.touch_queued) {
             self.touches.add(name.clone(), life.incarnation, self.clock.now_ms());
         }
@@ -186,7 +186,7 @@ impl Keyspace {
                 entry.mark(&unit.ticket);
                 let before = entry.life.clone();
                 apply(&mut entry.life, id, change, incarnation);
-                self.counts.shift(id.database, before.as_ref(), entry.life.as_ref());
+                self.counts.shift(spot.shard, id.database, before.as_ref(), entry.life.as_ref());
             }
         }
     }
@@ -222,7 +222,7 @@ impl Keyspace {
                 pending.committed = None;
             }
         } else if entry.life.as_ref().is_some_and(|life| life.incarnation == incarnation) {
-            self.counts.shift(id.database, entry.life.as_ref(), None);
+            self.counts.shift(spot.shard, id.database, entry.life.as_ref(), None);
             self.watches.changed(id.database, &id.key);
             locked.remove(spot, id.database, &id.key);
         }

@@ -88,6 +88,9 @@ impl Watches {
 
     /// Forgets the watches of clients that are done with them.
     pub fn sweep(&self) {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return;
+        }
         let mut by_key = self.by_key.lock();
         by_key.retain(|_, watchers| {
             watchers.retain(|watcher| watcher.strong_count() > 0);

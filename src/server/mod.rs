@@ -22,11 +22,13 @@ use crate::config::{Durability, Loaded, Settings};
 use crate::database::write_through::{Status, WriteThrough};
 use crate::database::{self, Database, DatabaseError, DatabaseSettings};
 use crate::keyspace::Keyspace;
-use crate::keyspace::expiry::SLICES;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::process;
 use crate::telemetry::{Exporter, Logging};
 use accept::Workers;
+
+/// How often the shards are asked whether a key has ended: one look at a number each, microseconds in all.
+const EXPIRE_TICK: Duration = Duration::from_millis(100);
 
 /// Why the server ended, other than by being asked to.
 #[derive(Debug, thiserror::Error)]
@@ -183,19 +185,17 @@ fn bind_error(address: SocketAddr, error: &std::io::Error) -> String {
     format!("bind: cannot listen on {address}: {error}")
 }
 
-/// Lets expired entries leave memory, a slice of the shards at a time.
+/// Lets expired entries leave memory, and forgets the watches of clients that are gone.
 async fn expire(app: Arc<App>, mut stopping: watch::Receiver<bool>) {
-    let mut ticks = tokio::time::interval(Duration::from_secs(1) / u32::try_from(SLICES).unwrap_or(1));
+    let mut ticks = tokio::time::interval(EXPIRE_TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    for slice in (0..SLICES).cycle() {
+    loop {
         tokio::select! {
             _ = ticks.tick() => {}
             _ = stopping.wait_for(|stopping| *stopping) => return,
         }
         if app.write_through.status() != Status::Loading {
-            app.keyspace.expire_slice(slice);
-        }
-        if slice == 0 {
+            app.keyspace.expire();
             app.keyspace.watches.sweep();
         }
     }

@@ -65,12 +65,14 @@ impl Connector {
 
     /// A connection for the writer, and what the server says of itself.
     pub async fn writer(&self) -> Result<(PgConnection, Server), DatabaseError> {
-        let connecting = tokio::time::timeout(self.timeout, self.options.connect());
-        let mut connection =
-            connecting.await.map_err(|_| outage("the connection took too long", false))?.map_err(classify)?;
-        let server = self.server(&mut connection).await?;
-        self.set_up(&mut connection, &server.timezone).await?;
-        Ok((connection, server))
+        let connecting = async {
+            let mut connection = self.options.connect().await.map_err(classify)?;
+            let server = self.server(&mut connection).await?;
+            self.set_up(&mut connection, &server.timezone).await?;
+            Ok((connection, server))
+        };
+        let connected = tokio::time::timeout(self.timeout, connecting).await;
+        connected.unwrap_or_else(|_| Err(outage("connecting took too long", false)))
     }
 
     async fn set_up(&self, connection: &mut PgConnection, timezone: &str) -> Result<(), DatabaseError> {

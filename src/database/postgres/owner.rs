@@ -13,6 +13,9 @@ use crate::database::DatabaseError;
 /// The first half of the advisory lock's key, `SOJO`; the second is a hash of the schema's name.
 const LOCK: i32 = 0x534f_4a4f;
 
+/// The name of an owner that has not yet given one.
+const STARTING: &str = "a server that is starting";
+
 /// How often a lock is tried whose holder was told to end.
 const RETRY: Duration = Duration::from_millis(20);
 
@@ -59,7 +62,7 @@ pub(super) async fn lock(
         return Ok(Ok(()));
     }
     let Some(owner) = read(connection).await? else {
-        return Ok(Err("a server that is starting".to_owned()));
+        return Ok(Err(STARTING.to_owned()));
     };
     let may_take = match held {
         // Our own connection of before, which the server does not know to be dead.
@@ -124,7 +127,11 @@ async fn read(connection: &mut PgConnection) -> Result<Option<Owner>, DatabaseEr
         .fetch_optional(connection)
         .await;
     match found {
-        Ok(row) => Ok(row.map(|(epoch, last_batch, name)| Owner { epoch, last_batch, name })),
+        Ok(row) => Ok(row.map(|(epoch, last_batch, name)| Owner {
+            epoch,
+            last_batch,
+            name: if name.is_empty() { STARTING.to_owned() } else { name },
+        })),
         Err(error) if code(&error).as_deref() == Some("42P01") => Ok(None),
         Err(error) => Err(classify(error)),
     }

@@ -1,13 +1,14 @@
 //! Reads: pages of keys, and values. They never lock and never write, and come from other connections than the writer's.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::postgres::{PgArguments, PgBindIterExt, PgPool, PgRow};
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Postgres, Row};
 
 use super::connect::Server;
-use super::errors::classify;
+use super::errors::{classify, outage};
 use super::schema::Layout;
 use super::wire::{Text, Timestamp};
 use crate::clock::Expiry;
@@ -21,6 +22,8 @@ pub(super) struct Known {
     pub layout: Layout,
     pub server: Server,
     pub readers: PgPool,
+    /// How long to wait for an answer.
+    pub timeout: Duration,
 }
 
 impl Known {
@@ -100,7 +103,12 @@ impl Known {
         let mut tries_left = self.readers.options().get_max_connections();
         loop {
             let mut connection = self.readers.acquire().await.map_err(classify)?;
-            let found = bind(sqlx::query(AssertSqlSafe(sql.to_owned()))).fetch_all(&mut *connection).await;
+            let query = bind(sqlx::query(AssertSqlSafe(sql.to_owned())));
+            let Ok(found) = tokio::time::timeout(self.timeout, query.fetch_all(&mut *connection)).await else {
+                // Somebody dropped the packets; whoever had this connection next would wait for them, too.
+                drop(connection.detach());
+                return Err(outage("a read took too long", false));
+            };
             match found {
                 Err(error) if is_dead(&error) && tries_left > 0 => {
                     tries_left -= 1;

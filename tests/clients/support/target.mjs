@@ -32,7 +32,8 @@ export class Server {
   }
 
   #sojourn(databaseUrl, sessionTables) {
-    this.#command = resolve(repository, process.env.SOJOURN_BINARY ?? 'target/debug/sojourn');
+    const built = join(process.env.CARGO_TARGET_DIR ?? 'target', 'debug/sojourn');
+    this.#command = resolve(repository, process.env.SOJOURN_BINARY ?? built);
     if (!existsSync(this.#command)) throw new Error(`${this.#command} is missing: run cargo build, or set SOJOURN_BINARY`);
     this.#arguments = [
       '--port', this.port,

@@ -1,0 +1,146 @@
+//! What only SQLite can do wrong: files that are something else, tables that somebody else made, times as text.
+
+use super::*;
+use crate::database::contract::fixtures::OfSqlite;
+use crate::database::contract::{Fixture, Owner, put, session, settings};
+use crate::database::{Change, SessionTables};
+
+const LATER: Expiry = Expiry::at_ms(4_102_444_800_123);
+
+async fn refusal(settings: &DatabaseSettings) -> String {
+    match Sqlite::open(settings).unwrap().acquire(None).await {
+        Err(DatabaseError::Unusable(message)) => message,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_something_else_is_named_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notes.txt");
+    let notes = "remember the milk ".repeat(100);
+    std::fs::write(&path, &notes).unwrap();
+    let settings = settings(&format!("sqlite://{}", path.display()), "test:1");
+    assert_eq!(refusal(&settings).await, format!("{} is not a SQLite database", path.display()));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), notes);
+}
+
+#[tokio::test]
+async fn urls_that_name_no_file_are_refused() {
+    for url in ["sqlite:", "sqlite://", "sqlite::memory:", "sqlite://a.db?cache=shared"] {
+        assert!(matches!(Sqlite::open(&settings(url, "test:1")), Err(DatabaseError::Unusable(_))), "{url}");
+    }
+    let relative = Sqlite::open(&settings("sqlite://data/sojourn.db", "test:1")).unwrap();
+    let expected = std::env::current_dir().unwrap().join("data/sojourn.db");
+    assert_eq!(relative.description().place, expected.display().to_string());
+}
+
+#[tokio::test]
+async fn commits_are_flushed_to_the_disk() {
+    let fixture = OfSqlite::new();
+    let database = Sqlite::open(&settings(&fixture.url(), "test:1")).unwrap();
+    database.acquire(None).await.unwrap();
+    let mut writer = database.writer.lock().await;
+    let (connection, _) = writer.open.as_mut().unwrap();
+    let set: (String, i64) = sqlx::query_as(
+        "select (select journal_mode from pragma_journal_mode), (select synchronous from pragma_synchronous)",
+    )
+    .fetch_one(connection)
+    .await
+    .unwrap();
+    assert_eq!(set, ("wal".to_owned(), 2));
+    assert_eq!(database.description().warnings, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn json_and_date_functions_work_on_sessions() {
+    let fixture = OfSqlite::new();
+    let mut owner = Owner::of(fixture.open("test:1")).await;
+    let expiry = Expiry::at_ms(1_767_225_599_999);
+    owner.commit(vec![put(session("sess:a"), b"{\"passport\":{\"user\":7}}", expiry)]).await.unwrap();
+    let mut connection = SqliteConnection::connect(&fixture.url()).await.unwrap();
+    let found: (i64, String, String) = sqlx::query_as(
+        "select sess ->> '$.passport.user', datetime(expire), expire from session where expire > '2025-12-31 23:59:59'",
+    )
+    .fetch_one(&mut connection)
+    .await
+    .unwrap();
+    assert_eq!(found, (7, "2025-12-31 23:59:59".to_owned(), "2025-12-31 23:59:59.999".to_owned()));
+}
+
+#[tokio::test]
+async fn a_refused_batch_leaves_nothing_and_the_connection_works_on() {
+    let fixture = OfSqlite::new();
+    let mut owner = Owner::of(fixture.open("test:1")).await;
+    owner.commit(vec![]).await.unwrap();
+    fixture
+        .sql("create trigger no before insert on session when new.sid = 'bad' begin select raise(abort, 'no'); end")
+        .await;
+    for (key, value) in [("sess:bad", b"{}".as_slice()), ("sess:b", b"{\"a\":\"\xff\"}")] {
+        let changes = vec![put(session("sess:a"), b"{}", LATER), put(session(key), value, LATER)];
+        let refused = owner.commit(changes).await.unwrap_err();
+        assert!(matches!(refused, DatabaseError::Refused(_)), "{refused:?}");
+        assert_eq!(owner.value(session("sess:a")).await, None);
+    }
+    owner.commit(vec![put(session("sess:a"), b"{}", LATER)]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_somebody_else_writes_to_is_an_outage_until_they_end() {
+    let fixture = OfSqlite::new();
+    let mut settings = settings(&fixture.url(), "test:1");
+    settings.write_timeout = Duration::from_millis(200);
+    let mut owner = Owner::of(Arc::new(Sqlite::open(&settings).unwrap())).await;
+    let mut other = SqliteConnection::connect(&fixture.url()).await.unwrap();
+    sqlx::raw_sql("begin immediate").execute(&mut other).await.unwrap();
+    let away = owner.commit(vec![put(session("sess:a"), b"{}", LATER)]).await.unwrap_err();
+    assert!(matches!(away, DatabaseError::Outage { in_doubt: false, .. }), "{away:?}");
+    sqlx::raw_sql("rollback").execute(&mut other).await.unwrap();
+    let again = owner.database.acquire(Some(owner.epoch)).await.unwrap();
+    assert_eq!(again, Ownership::Owned { epoch: owner.epoch + 1, last_batch: 0 });
+    owner.commit(vec![(session("sess:a"), Change::Delete)]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_dropped_commit_ends_with_its_connection() {
+    let fixture = OfSqlite::new();
+    let mut owner = Owner::of(fixture.open("test:1")).await;
+    let changes = (0..500).map(|number| put(session(&format!("sess:{number}")), b"{}", LATER)).collect();
+    let dropped = tokio::time::timeout(Duration::from_micros(1), owner.commit(changes)).await;
+    let again = owner.database.acquire(Some(owner.epoch)).await.unwrap();
+    let Ownership::Owned { last_batch, .. } = again else { panic!("{again:?}") };
+    // Committed or not, the file says which.
+    assert!(dropped.is_err());
+    assert_eq!(owner.value(session("sess:7")).await.is_some(), last_batch == owner.number);
+}
+
+#[tokio::test]
+async fn a_table_that_does_not_fit_is_named() {
+    for (columns, expected) in [
+        ("create table session (sid varchar primary key, sess json, expire integer)", "column expire is \"integer\""),
+        ("create table session (sid varchar primary key, sess blob, expire text)", "column sess is \"blob\""),
+        ("create table session (sid varchar, sess json, expire text)", "column sid has no primary key"),
+        (
+            "create table session (sid text unique, sess json, expire text, tenant int not null)",
+            "column tenant is not null",
+        ),
+    ] {
+        let fixture = OfSqlite::new();
+        std::fs::create_dir_all(fixture.path().parent().unwrap()).unwrap();
+        std::fs::write(fixture.path(), "").unwrap();
+        fixture.sql(columns).await;
+        let message = refusal(&settings(&fixture.url(), "test:1")).await;
+        assert!(message.contains(expected) && message.contains("session"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn the_printed_schema_is_the_one_that_is_needed() {
+    let fixture = OfSqlite::new();
+    let mut settings = settings(&fixture.url(), "test:1");
+    settings.session_tables = SessionTables::default();
+    settings.create_tables = false;
+    assert!(refusal(&settings).await.contains("sojourn schema"));
+    fixture.sql(schema(&settings)).await;
+    Owner::of(Arc::new(Sqlite::open(&settings).unwrap())).await;
+}
