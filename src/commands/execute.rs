@@ -41,10 +41,12 @@ pub fn execute(app: &App, client: &mut Client, request: &Request) -> Step {
             return refused(app, &error);
         }
     };
+    client.info.note_command(table::full_name(row), begun);
     if let Some(transaction) = &mut client.transaction
         && !row.has(Flag::Unqueued)
     {
         transaction.queue.push(request.clone());
+        client.info.note_queued(Some(transaction.queue.len()));
         return Step::Done(Reply::Simple("QUEUED"), Tickets::new());
     }
     let now_ms = app.clock.now_ms();
@@ -178,6 +180,7 @@ fn exec(app: &App, client: &mut Client, now_ms: i64) -> Step {
         return refused(app, &CommandError::other("ERR EXEC without MULTI"));
     };
     let watch = std::mem::take(&mut client.watch);
+    client.info.note_queued(None);
     if transaction.aborted {
         return refused(app, &CommandError::other("EXECABORT Transaction discarded because of previous errors."));
     }
@@ -194,6 +197,7 @@ fn exec(app: &App, client: &mut Client, now_ms: i64) -> Step {
     let cold = cold(&locked, &plan.values);
     if !cold.is_empty() {
         drop((locked, plan));
+        client.info.note_queued(Some(transaction.queue.len()));
         client.transaction = Some(transaction);
         client.watch = watch;
         return Step::Load(cold);
