@@ -1,0 +1,95 @@
+//! SCAN by a client that walks to the end: every key once, small cursors, few calls for a small keyspace.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+
+use crate::support::resp::{Connection, Frame, encode};
+use crate::support::sojourn::Sojourn;
+
+/// The largest cursor that every client can parse.
+const CURSOR_MAX: u64 = 1 << 31;
+
+fn filled(address: SocketAddr, keys: usize) -> Connection {
+    let mut connection = Connection::open(address).expect("a connection");
+    let words = (0..keys).flat_map(|number| [format!("key:{number}"), "v".to_owned()]);
+    let words: Vec<_> = std::iter::once("MSET".to_owned()).chain(words).collect();
+    assert_eq!(connection.call(&words).expect("a reply"), Frame::Line(b'+', b"OK".to_vec()));
+    connection
+}
+
+/// All keys that a walk returns, in its order, and how many calls it took.
+fn walk(connection: &mut Connection, options: &[&str]) -> (Vec<Vec<u8>>, usize) {
+    let (mut cursor, mut keys, mut calls) = ("0".to_owned(), Vec::new(), 0);
+    loop {
+        let words: Vec<_> = ["SCAN", &cursor].into_iter().chain(options.iter().copied()).collect();
+        let reply = connection.call(&words).expect("a reply");
+        let [next, page] = reply.items() else { panic!("no page: {reply:?}") };
+        keys.extend(page.items().iter().map(|key| key.bytes().expect("a key").to_vec()));
+        calls += 1;
+        cursor = String::from_utf8(next.bytes().expect("a cursor").to_vec()).expect("digits");
+        let number: u64 = cursor.parse().expect("a number");
+        assert!(number < CURSOR_MAX, "the cursor {cursor} is too large for some clients");
+        if number == 0 {
+            return (keys, calls);
+        }
+        assert!(calls < 10_000, "the walk does not end");
+    }
+}
+
+#[test]
+fn a_scan_returns_every_key_once_whatever_its_count() {
+    let sojourn = Sojourn::in_memory();
+    let mut connection = filled(sojourn.address(), 5_000);
+    for count in ["1", "7", "100", "1000", "1000000", "9223372036854775807"] {
+        let (keys, _) = walk(&mut connection, &["COUNT", count]);
+        assert_eq!(keys.len(), 5_000, "COUNT {count}");
+        assert_eq!(keys.into_iter().collect::<HashSet<_>>().len(), 5_000, "COUNT {count}");
+    }
+}
+
+#[test]
+fn a_small_keyspace_comes_in_few_calls() {
+    let sojourn = Sojourn::in_memory();
+    assert_eq!(walk(&mut Connection::open(sojourn.address()).expect("a connection"), &[]), (Vec::new(), 1));
+    let mut connection = filled(sojourn.address(), 9);
+    assert_eq!(walk(&mut connection, &[]).1, 1);
+    let mut connection = filled(sojourn.address(), 1_000);
+    assert_eq!(walk(&mut connection, &["COUNT", "1000000"]).1, 1);
+    assert!(walk(&mut connection, &["COUNT", "100"]).1 <= 11);
+}
+
+#[test]
+fn a_scan_with_a_pattern_returns_what_matches_and_nothing_else() {
+    let sojourn = Sojourn::in_memory();
+    let mut connection = filled(sojourn.address(), 1_000);
+    let (keys, _) = walk(&mut connection, &["MATCH", "key:1?", "COUNT", "10"]);
+    assert_eq!(keys.len(), 10);
+    assert!(keys.iter().all(|key| key.len() == 6 && key.starts_with(b"key:1")));
+    assert_eq!(walk(&mut connection, &["TYPE", "hash"]).0.len(), 0);
+    assert_eq!(walk(&mut connection, &["TYPE", "string"]).0.len(), 1_000);
+}
+
+#[test]
+fn keys_that_stay_are_found_once_while_others_come_and_go() {
+    let sojourn = Sojourn::in_memory();
+    let mut connection = filled(sojourn.address(), 2_000);
+    let mut other = Connection::open(sojourn.address()).expect("a connection");
+    let mut found = Vec::new();
+    let mut cursor = b"0".to_vec();
+    for round in 0.. {
+        let reply = connection.call(&[b"SCAN", cursor.as_slice(), b"COUNT", b"50"]).expect("a reply");
+        found.extend(reply.items()[1].items().iter().filter_map(|key| key.bytes().map(<[u8]>::to_vec)));
+        reply.items()[0].bytes().expect("a cursor").clone_into(&mut cursor);
+        if cursor == b"0" {
+            break;
+        }
+        for number in 0..50 {
+            let name = format!("passing:{round}:{number}");
+            other.send(&[encode(&["SET", &name, "v"]), encode(&["DEL", &name])].concat()).expect("sent");
+        }
+        (0..100).for_each(|_| drop(other.read().expect("a reply")));
+    }
+    found.retain(|key| key.starts_with(b"key:"));
+    assert_eq!(found.len(), 2_000);
+    assert_eq!(found.into_iter().collect::<HashSet<_>>().len(), 2_000);
+}
