@@ -38,12 +38,24 @@ pub struct Shown {
     pub protocol: u8,
     /// Commands queued in MULTI, -1 outside.
     pub queued: i64,
-    /// Watched keys.
-    pub watched: usize,
     /// The last command's name.
     pub last_command: &'static str,
     /// When it ran.
     pub last_active: Option<Instant>,
+}
+
+impl ClientInfo {
+    /// A command of this name runs now.
+    pub fn note_command(&self, name: &'static str, now: Instant) {
+        let mut shown = self.shown.lock();
+        shown.last_command = name;
+        shown.last_active = Some(now);
+    }
+
+    /// So many commands are queued in MULTI; `None` outside.
+    pub fn note_queued(&self, queued: Option<usize>) {
+        self.shown.lock().queued = queued.map_or(-1, |queued| i64::try_from(queued).unwrap_or(i64::MAX));
+    }
 }
 
 /// All connections.

@@ -79,7 +79,7 @@ const SUBCOMMANDS: &[Row] = &[
     },
     Row {
         name: "list",
-        syntax: "[TYPE normal|master|replica|pubsub] [ID client-id [client-id ...]]",
+        syntax: "[TYPE normal | master | replica | pubsub] [ID client-id [client-id ...]]",
         summary: "Get the list of client connections",
         since: "2.4.0",
         group: Group::Connection,
@@ -91,7 +91,7 @@ const SUBCOMMANDS: &[Row] = &[
     },
     Row {
         name: "setinfo",
-        syntax: "LIB-NAME libname|LIB-VER libver",
+        syntax: "LIB-NAME libname | LIB-VER libver",
         summary: "Sets information specific to the client or connection",
         since: "7.2.0",
         group: Group::Connection,

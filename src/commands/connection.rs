@@ -175,6 +175,7 @@ fn authenticate(app: &App, client: &mut Client, user: &[u8], password: &[u8]) ->
         Some(expected) => is_same_secret(password, expected.expose().as_bytes()),
     };
     if user != USER.as_bytes() || !right {
+        app.metrics.auth_failures.increment();
         return Err(CommandError::other(WRONG_PASSWORD));
     }
     client.authenticated = true;

@@ -14,6 +14,9 @@ use crate::keyspace::watch::Watch;
 use crate::keyspace::{Keys, KeysError, Lock, Tickets};
 use crate::protocol::{Reply, Request};
 
+/// The most commands of one MULTI: as many as one command may have arguments, and far above what any client sends.
+const QUEUED_MAX: usize = 1024 * 1024;
+
 /// A key and its Redis database.
 pub type KeyOf<'a> = (u8, &'a [u8]);
 type KeysOf<'a> = SmallVec<[KeyOf<'a>; 2]>;
@@ -32,19 +35,17 @@ pub enum Step {
 /// Executes one request.
 pub fn execute(app: &App, client: &mut Client, request: &Request) -> Step {
     let begun = Instant::now();
-    let row = match gates(app, client, request) {
+    let found = table::resolve(request);
+    let row = match found.and_then(|row| gates(app, client, row, request).map(|()| row)) {
         Ok(row) => row,
-        Err(error) => {
-            if let Some(transaction) = &mut client.transaction {
-                transaction.aborted = true;
-            }
-            return refused(app, &error);
-        }
+        Err(error) => return rejected(app, client, request, error),
     };
+    client.info.note_command(table::full_name(row), begun);
     if let Some(transaction) = &mut client.transaction
         && !row.has(Flag::Unqueued)
     {
         transaction.queue.push(request.clone());
+        client.info.note_queued(Some(transaction.queue.len()));
         return Step::Done(Reply::Simple("QUEUED"), Tickets::new());
     }
     let now_ms = app.clock.now_ms();
@@ -91,9 +92,28 @@ pub fn cold_keys(app: &App, client: &Client, request: &Request) -> Vec<(u8, Vec<
     cold(&locked, &keys)
 }
 
+/// A request that no handler sees: it spoils the transaction under way, and an EXEC ends it (server.c, `rejectCommand`).
+fn rejected(app: &App, client: &mut Client, request: &Request, error: CommandError) -> Step {
+    let row = table::find(&request[0]);
+    if let Some(stats) = row.and_then(|row| app.metrics.commands.get(table::index(row))) {
+        stats.rejected.increment();
+    }
+    if row.is_some_and(|row| matches!(row.handler, Handler::Exec)) {
+        client.transaction = None;
+        client.watch.clear();
+        client.info.note_queued(None);
+        let line = error.to_string();
+        let reason = line.strip_prefix("ERR ").unwrap_or(&line);
+        return refused(app, &CommandError::other(format!("EXECABORT Transaction discarded because of: {reason}")));
+    }
+    if let Some(transaction) = &mut client.transaction {
+        transaction.aborted = true;
+    }
+    refused(app, &error)
+}
+
 /// Everything that can refuse a request before it is queued or called.
-fn gates(app: &App, client: &Client, request: &Request) -> Result<&'static Row, CommandError> {
-    let row = table::resolve(request)?;
+fn gates(app: &App, client: &Client, row: &Row, request: &Request) -> Result<(), CommandError> {
     let has = |flag| row.has(flag);
     if !client.authenticated && !has(Flag::NoAuth) {
         return Err(CommandError::other("NOAUTH Authentication required."));
@@ -110,8 +130,12 @@ fn gates(app: &App, client: &Client, request: &Request) -> Result<&'static Row, 
     if client.transaction.is_some() && has(Flag::Write) && app.write_through.refuses_writes() {
         return Err(KeysError::DatabaseDown.into());
     }
-    key_lengths_fit(app, row, request)?;
-    Ok(row)
+    if client.transaction.as_ref().is_some_and(|transaction| transaction.queue.len() >= QUEUED_MAX)
+        && !has(Flag::Unqueued)
+    {
+        return Err(CommandError::other(format!("ERR a transaction holds at most {QUEUED_MAX} commands")));
+    }
+    key_lengths_fit(app, row, request)
 }
 
 /// A key that an index of the database could not hold is refused before anything is queued.
@@ -178,6 +202,7 @@ fn exec(app: &App, client: &mut Client, now_ms: i64) -> Step {
         return refused(app, &CommandError::other("ERR EXEC without MULTI"));
     };
     let watch = std::mem::take(&mut client.watch);
+    client.info.note_queued(None);
     if transaction.aborted {
         return refused(app, &CommandError::other("EXECABORT Transaction discarded because of previous errors."));
     }
@@ -194,6 +219,7 @@ fn exec(app: &App, client: &mut Client, now_ms: i64) -> Step {
     let cold = cold(&locked, &plan.values);
     if !cold.is_empty() {
         drop((locked, plan));
+        client.info.note_queued(Some(transaction.queue.len()));
         client.transaction = Some(transaction);
         client.watch = watch;
         return Step::Load(cold);

@@ -87,7 +87,7 @@ const SUBCOMMANDS: &[Row] = &[
     },
     Row {
         name: "list",
-        syntax: "[FILTERBY MODULE module-name|ACLCAT category|PATTERN pattern]",
+        syntax: "[FILTERBY MODULE module-name | ACLCAT category | PATTERN pattern]",
         summary: "Get an array of Redis command names",
         since: "7.0.0",
         group: Group::Server,

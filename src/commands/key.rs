@@ -26,7 +26,7 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "unlink",
         syntax: "key [key ...]",
-        summary: "Delete a key asynchronously in another thread. Otherwise it is just as DEL, but non blocking.",
+        summary: "Delete a key asynchronously in another thread. Otherwise it is just as DEL, but non blocking",
         since: "4.0.0",
         group: Group::Generic,
         arity: -2,
@@ -50,7 +50,7 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "touch",
         syntax: "key [key ...]",
-        summary: "Alters the last access time of a key(s). Returns the number of existing keys specified.",
+        summary: "Alters the last access time of a key(s). Returns the number of existing keys specified",
         since: "3.2.1",
         group: Group::Generic,
         arity: -2,

@@ -76,7 +76,7 @@ fn multi(_: &App, client: &mut Client, _: &Request) -> CommandResult {
         return Err(CommandError::other("ERR MULTI calls can not be nested"));
     }
     client.transaction = Some(Transaction::default());
-    client.info.shown.lock().queued = 0;
+    client.info.note_queued(Some(0));
     Ok(Reply::OK)
 }
 
@@ -90,15 +90,12 @@ fn discard(_: &App, client: &mut Client, _: &Request) -> CommandResult {
 
 fn unwatch(_: &App, client: &mut Client, _: &Request) -> CommandResult {
     client.watch.clear();
-    client.info.shown.lock().watched = 0;
     Ok(Reply::OK)
 }
 
-/// Drops the transaction and the watched keys, as DISCARD and RESET do and as EXEC does when it is done.
+/// Drops the transaction and the watched keys, as DISCARD and RESET do.
 pub(super) fn abandon(client: &mut Client) {
     client.transaction = None;
     client.watch.clear();
-    let mut shown = client.info.shown.lock();
-    shown.queued = -1;
-    shown.watched = 0;
+    client.info.note_queued(None);
 }

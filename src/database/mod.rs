@@ -5,6 +5,7 @@
 //! `write_through` is the only caller of [`Database::commit`]; the keyspace's loader calls [`Database::load`] and
 //! [`Database::scan`].
 
+mod batch;
 #[cfg(test)]
 mod contract;
 pub mod json_object;

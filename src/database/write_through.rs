@@ -242,7 +242,8 @@ impl WriteThrough {
         self.epoch.store(epoch, Ordering::Relaxed);
     }
 
-    pub(super) fn note_save(&self, now_s: i64) {
+    /// Notes that everything is committed at this Unix second.
+    pub fn note_save(&self, now_s: i64) {
         self.last_save_s.store(now_s, Ordering::Relaxed);
     }
 

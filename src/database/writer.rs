@@ -1,16 +1,18 @@
 //! The writer: the one task that commits. It gathers units and due touches into batches, settles what the database
 //! said, splits a batch that was refused until the guilty unit stands alone, and sits out outages.
 
-use std::collections::{HashMap, HashSet};
+mod outage;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
+use super::batch::{Doomed, batch_work, missing_records};
 use super::unit::{Outcome, Unit, Work};
-use super::write_through::{Memory, Status, TouchWrite, WriteThrough, split, stands_alone};
-use super::{Batch, BatchWork, Change, Committed, Database, DatabaseError, Ownership, RecordId};
+use super::write_through::{Memory, Status, TouchWrite, WriteThrough, split};
+use super::{Batch, BatchWork, Change, Committed, Database, DatabaseError};
 use crate::clock::Clock;
 
 /// The most changes of one commit: larger batches gain little (63 000 rows/s at 1 024 against 50 000 at 64) and make their first reply late.
@@ -25,8 +27,11 @@ const TOUCH_TICK: Duration = Duration::from_millis(250);
 /// How often an idle owner renews its ownership; a waiting server takes over after five of these.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 
-/// The first and the longest pause between two tries to reach a database that is away.
-const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// The pause after touches that the database did not take: whatever holds them up is not over at once.
+const TOUCH_PAUSE: Duration = Duration::from_millis(50);
+
+/// The longest that deleting all keys may take: millions of rows.
+const CLEAR_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// How often a batch that collided with another transaction is sent again.
 const CONFLICT_TRIES: u32 = 5;
@@ -193,7 +198,7 @@ impl Writer {
         loop {
             batch.number = self.last_batch + 1;
             let sent = Instant::now();
-            let result = match timeout(self.settings.write_timeout, self.database.commit(&batch)).await {
+            let result = match timeout(self.limit(&batch), self.database.commit(&batch)).await {
                 Ok(result) => result,
                 Err(_) => Err(DatabaseError::Outage {
                     message: "a commit took longer than write-timeout".to_owned(),
@@ -233,72 +238,12 @@ impl Writer {
         }
     }
 
-    /// Waits for the database to come back. Answers whether the batch in doubt turned out to be committed; if not, the
-    /// units that are left must be sent again.
-    async fn sit_out(
-        &mut self,
-        message: &str,
-        in_doubt: bool,
-        number: i64,
-        units: &mut Vec<Unit>,
-        begun: Instant,
-    ) -> Result<bool, Ended> {
-        let outage = Instant::now();
-        warn!(error = message, "the database is away: writes and cold reads are refused until it is back");
-        self.through.metrics.outages.increment();
-        self.through.set_status(Status::Down);
-        let mut told = false;
-        let mut pause = RETRY.0;
-        loop {
-            match self.reconnect().await? {
-                Some(last_batch) => {
-                    self.last_batch = self.last_batch.max(last_batch);
-                    self.through.set_status(Status::Up);
-                    info!(seconds = outage.elapsed().as_secs_f64(), "the database is back");
-                    return Ok(in_doubt && last_batch >= number);
-                }
-                None if self.through.is_stopping() => {
-                    return Err(Ended(WriterEnd::StoppedInOutage(units.len() + self.through.backlog())));
-                }
-                None => {}
-            }
-            if !told && !self.through.is_everysec() && begun.elapsed() >= self.settings.write_timeout {
-                told = true;
-                self.tell_outage(in_doubt, units);
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(RETRY.1);
+    /// How long a commit may take.
+    fn limit(&self, batch: &Batch) -> Duration {
+        match batch.work {
+            BatchWork::Changes(_) | BatchWork::Prune { .. } => self.settings.write_timeout,
+            BatchWork::Clear { .. } => CLEAR_TIMEOUT,
         }
-    }
-
-    /// One try to own the database again; `None` when it is still away.
-    async fn reconnect(&mut self) -> Result<Option<i64>, Ended> {
-        match timeout(self.settings.write_timeout, self.database.acquire(Some(self.epoch))).await {
-            Ok(Ok(Ownership::Owned { epoch, last_batch })) => {
-                self.epoch = epoch;
-                self.through.set_epoch(epoch);
-                Ok(Some(last_batch))
-            }
-            Ok(Ok(Ownership::HeldBy { owner }) | Err(DatabaseError::Fenced { owner })) => {
-                Err(Ended(WriterEnd::Fenced(owner)))
-            }
-            Ok(Err(DatabaseError::Unusable(message))) => {
-                error!(error = message, "the database cannot be used as it is");
-                Ok(None)
-            }
-            Ok(Err(_)) | Err(_) => Ok(None),
-        }
-    }
-
-    /// Answers those who have waited long enough: what was never sent is taken back; what is in doubt says so.
-    fn tell_outage(&mut self, in_doubt: bool, units: &mut Vec<Unit>) {
-        if in_doubt {
-            for unit in units.iter() {
-                unit.ticket.settle(Outcome::Unknown);
-            }
-        }
-        let (doubtful, sent) = if in_doubt { (units.clone(), Vec::new()) } else { (Vec::new(), std::mem::take(units)) };
-        self.fail(&doubtful, sent, &mut |_| true);
     }
 
     /// A unit fails with every later one that shares a key with it, transitively.
@@ -359,8 +304,7 @@ impl Writer {
             }
             Err(_) => {
                 self.memory.touches_failed(touches);
-                // Whatever holds them up is not over at once.
-                tokio::time::sleep(RETRY.0).await;
+                tokio::time::sleep(TOUCH_PAUSE).await;
             }
         }
         Ok(())
@@ -401,79 +345,5 @@ impl Writer {
 fn settle_failed(units: &[Unit]) {
     for unit in units {
         unit.ticket.settle(Outcome::Failed);
-    }
-}
-
-/// The keys that a failed unit takes with it.
-#[derive(Default)]
-struct Doomed {
-    keys: HashSet<(u8, Arc<[u8]>)>,
-    cleared: bool,
-}
-
-impl Doomed {
-    /// Whether the unit shares a key with those that failed; if so, its keys are doomed too.
-    fn takes(&mut self, unit: &Unit) -> bool {
-        let shares = match &unit.work {
-            Work::Changes(changes) => {
-                self.cleared || changes.iter().any(|(id, _)| self.keys.contains(&(id.database, Arc::clone(&id.key))))
-            }
-            // A clear that would run on a state that never was could still run; a barrier vouches for what failed.
-            Work::Clear { .. } | Work::Barrier => self.cleared,
-        };
-        if shares {
-            self.add(unit);
-        }
-        shares
-    }
-
-    fn add(&mut self, unit: &Unit) {
-        match &unit.work {
-            Work::Changes(changes) => {
-                self.keys.extend(changes.iter().map(|(id, _)| (id.database, Arc::clone(&id.key))));
-            }
-            Work::Clear { .. } => self.cleared = true,
-            Work::Barrier => {}
-        }
-    }
-}
-
-/// All changes of some units, each record once: a later change of a record replaces an earlier one, since they commit together.
-fn batch_work(units: &[Unit]) -> BatchWork {
-    if let [Unit { work: Work::Clear { database }, .. }] = units {
-        return BatchWork::Clear { database: *database };
-    }
-    debug_assert!(units.len() == 1 || !units.iter().any(stands_alone), "a clear or a barrier stands alone");
-    let mut changes: Vec<(RecordId, Change)> = Vec::with_capacity(units.len());
-    let mut positions: HashMap<RecordId, usize, ahash::RandomState> = HashMap::default();
-    for (id, change) in units.iter().flat_map(|unit| match &unit.work {
-        Work::Changes(changes) => changes.as_slice(),
-        Work::Clear { .. } | Work::Barrier => &[],
-    }) {
-        match positions.get(id) {
-            Some(&position) => replace(&mut changes[position].1, change),
-            None => {
-                positions.insert(id.clone(), changes.len());
-                changes.push((id.clone(), change.clone()));
-            }
-        }
-    }
-    BatchWork::Changes(changes)
-}
-
-/// The later change wins; a new end of a record that is put in the same commit is the end of that put.
-fn replace(earlier: &mut Change, later: &Change) {
-    match (earlier, later) {
-        (Change::Put { expiry, .. }, Change::Expire { expiry: end }) => *expiry = *end,
-        (earlier, later) => *earlier = later.clone(),
-    }
-}
-
-fn missing_records(work: &BatchWork, done: &Committed) -> Vec<RecordId> {
-    match work {
-        BatchWork::Changes(changes) => {
-            done.missing.iter().filter_map(|&position| changes.get(position)).map(|(id, _)| id.clone()).collect()
-        }
-        BatchWork::Clear { .. } | BatchWork::Prune { .. } => Vec::new(),
     }
 }

@@ -26,12 +26,15 @@ pub struct Watched {
     pub was_live: bool,
 }
 
+/// The flags of those who watch a key.
+type Watchers = Vec<Weak<AtomicBool>>;
+
 /// All watched keys of all clients.
 #[derive(Debug, Default)]
 pub struct Watches {
     /// How many watches there are; zero lets every write pass without a lock.
     count: AtomicUsize,
-    by_key: Mutex<HashMap<(u8, Vec<u8>), Vec<Weak<AtomicBool>>>>,
+    by_key: Mutex<HashMap<(u8, Vec<u8>), Watchers>>,
 }
 
 impl Watch {

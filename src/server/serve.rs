@@ -16,7 +16,7 @@ use crate::commands::execute::{self, Step};
 use crate::database::DatabaseError;
 use crate::database::unit::Outcome;
 use crate::keyspace::Tickets;
-use crate::protocol::{Reply, Request, RequestLimits, RequestReader};
+use crate::protocol::{Protocol, Reply, Request, RequestLimits, RequestReader};
 
 /// Replies that one connection may have in flight: enough to fill a few batches; more stay in the socket.
 const HELD_REPLIES_MAX: usize = 8_192;
@@ -26,6 +26,9 @@ const REQUESTS_TOGETHER_MAX: usize = 256;
 
 /// Bytes of replies that wait for a client that does not read; more commands are not executed meanwhile.
 const OUTPUT_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes of an unfinished request (Redis: `client-query-buffer-limit`); the connection is closed beyond.
+const INPUT_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
 /// How much is read at once.
 const READ_BYTES: usize = 16 * 1024;
@@ -38,6 +41,8 @@ const LAST_REPLIES: Duration = Duration::from_secs(1);
 struct Held {
     reply: Reply,
     tickets: Tickets,
+    /// A HELLO behind it does not change how it is written.
+    protocol: Protocol,
 }
 
 /// One connection's state.
@@ -89,7 +94,7 @@ impl Connection {
                     self.app.metrics.net_input_bytes.add(count as u64);
                     idle_since = tokio::time::Instant::now();
                     // A client that closed its side still gets the replies of what it sent.
-                    self.closing |= count == 0;
+                    self.closing |= count == 0 || self.input.len() > INPUT_BYTES_MAX;
                 }
                 written = to.write_buf(&mut self.output), if !self.output.is_empty() => {
                     self.app.metrics.net_output_bytes.add(written? as u64);
@@ -245,7 +250,7 @@ impl Connection {
         if tickets.is_empty() && self.held.is_empty() {
             reply.encode(self.client.protocol, &mut self.output);
         } else {
-            self.held.push_back(Held { reply, tickets });
+            self.held.push_back(Held { reply, tickets, protocol: self.client.protocol });
         }
     }
 
@@ -255,7 +260,7 @@ impl Connection {
         self.settlements.borrow_and_update();
         while let Some(held) = self.held.front() {
             let Some(outcome) = outcome(&held.tickets) else { return };
-            let Some(Held { reply, .. }) = self.held.pop_front() else { return };
+            let Some(Held { reply, protocol, .. }) = self.held.pop_front() else { return };
             let reply = match outcome {
                 Outcome::Committed | Outcome::Pending => reply,
                 Outcome::Failed => Reply::Error(
@@ -266,7 +271,7 @@ impl Connection {
                         .to_owned(),
                 ),
             };
-            reply.encode(self.client.protocol, &mut self.output);
+            reply.encode(protocol, &mut self.output);
         }
     }
 }

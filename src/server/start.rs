@@ -102,6 +102,8 @@ async fn own(app: &Arc<App>, database: &Arc<dyn Database>, loads: Loads) -> End 
         settings,
         ownership,
     );
+    // As Redis, which counts the start as a save: what was read is what is stored.
+    app.write_through.note_save(app.clock.now_ms() / 1000);
     app.write_through.set_status(Status::Up);
     *app.database.write() = database.description();
     report(app, sessions, begun.elapsed());

@@ -10,7 +10,6 @@ const SECONDS_PER_DAY: u64 = 86_400;
 pub(super) fn server(app: &App, lines: &mut Lines) {
     let uptime_s = app.started.elapsed().as_secs();
     lines.put("redis_version", REDIS_VERSION);
-    lines.put("sojourn_version", env!("CARGO_PKG_VERSION"));
     lines.put("redis_mode", "standalone");
     lines.put_text("os", &operating_system());
     lines.put("arch_bits", usize::BITS);

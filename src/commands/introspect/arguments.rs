@@ -118,6 +118,14 @@ fn bracket<'a>(parts: &mut Vec<Part<'a>>, inner: Argument<'a>) {
         Argument::Block(inner) => inner,
         Argument::Value(_) | Argument::Token(_) | Argument::OneOf(_) => vec![Part::once(inner)],
     };
+    if let ([again], Some(last)) = (&inner[..], parts.last_mut())
+        && last.token.is_some()
+        && last.argument == again.argument
+    {
+        // `ID client-id [client-id ...]`: the word stands once, before all values.
+        last.multiple = true;
+        return;
+    }
     let repeated = parts.len().checked_sub(inner.len()).filter(|start| parts[*start..] == inner);
     let (multiple, optional, inner) = match repeated {
         Some(start) => (true, false, parts.split_off(start)),
@@ -167,5 +175,58 @@ fn value_kind(name: &str) -> &'static str {
         | "end" => "integer",
         "unix-time-seconds" | "unix-time-milliseconds" => "unix-time",
         _ => "string",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::table;
+
+    /// An argument as redis-cli shows it.
+    fn shown(part: &Part<'_>) -> String {
+        let join = |parts: &[Part<'_>], between: &str| parts.iter().map(shown).collect::<Vec<_>>().join(between);
+        let inner = match &part.argument {
+            Argument::Value(name) | Argument::Token(name) => (*name).to_owned(),
+            Argument::Block(parts) => join(parts, " "),
+            Argument::OneOf(parts) => join(parts, "|"),
+        };
+        let mut text = part.token.map_or_else(|| inner.clone(), |token| format!("{token} {inner}"));
+        if part.multiple {
+            text = format!("{text} [{inner} ...]");
+        }
+        if part.optional { format!("[{text}]") } else { text }
+    }
+
+    fn shown_again(syntax: &str) -> String {
+        sequence(&mut Words { rest: syntax }).iter().map(shown).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn hints_say_what_the_syntax_says() {
+        for syntax in [
+            "",
+            "key",
+            "key [key ...]",
+            "key value [key value ...]",
+            "[message]",
+            "[section [section ...]]",
+            "key value [NX|XX] [GET] [EX seconds|PX milliseconds|KEEPTTL]",
+            "[protover [AUTH username password] [SETNAME clientname]]",
+            "cursor [MATCH pattern] [COUNT count] [TYPE type]",
+            "[TYPE normal|master|replica|pubsub] [ID client-id [client-id ...]]",
+        ] {
+            assert_eq!(shown_again(syntax), syntax);
+        }
+    }
+
+    #[test]
+    fn every_row_has_a_syntax_that_can_be_read_to_its_end() {
+        for row in table::all().flat_map(|row| std::iter::once(row).chain(row.subcommands())) {
+            let mut words = Words { rest: row.syntax };
+            let parts = sequence(&mut words);
+            let has_rest = words.peek().is_some_and(|word| word != "|");
+            assert!(!has_rest && parts.is_empty() == row.syntax.is_empty(), "{}: {}", row.name, row.syntax);
+        }
     }
 }

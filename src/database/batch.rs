@@ -1,0 +1,85 @@
+//! From units to a batch and back: what one commit does, which units a failed one takes with it, and which records
+//! turned out to be missing.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::unit::{Unit, Work};
+use super::write_through::stands_alone;
+use super::{BatchWork, Change, Committed, RecordId};
+
+/// The keys that a failed unit takes with it.
+#[derive(Default)]
+pub(super) struct Doomed {
+    keys: HashSet<(u8, Arc<[u8]>)>,
+    cleared: bool,
+}
+
+impl Doomed {
+    /// Whether the unit shares a key with those that failed; if so, its keys are doomed too.
+    pub(super) fn takes(&mut self, unit: &Unit) -> bool {
+        let shares = match &unit.work {
+            Work::Changes(changes) => {
+                self.cleared || changes.iter().any(|(id, _)| self.keys.contains(&(id.database, Arc::clone(&id.key))))
+            }
+            // A clear that would run on a state that never was could still run; a barrier vouches for what failed.
+            Work::Clear { .. } | Work::Barrier => self.cleared,
+        };
+        if shares {
+            self.add(unit);
+        }
+        shares
+    }
+
+    /// Dooms the keys of a failed unit.
+    pub(super) fn add(&mut self, unit: &Unit) {
+        match &unit.work {
+            Work::Changes(changes) => {
+                self.keys.extend(changes.iter().map(|(id, _)| (id.database, Arc::clone(&id.key))));
+            }
+            Work::Clear { .. } => self.cleared = true,
+            Work::Barrier => {}
+        }
+    }
+}
+
+/// All changes of some units, each record once: a later change of a record replaces an earlier one, since they commit together.
+pub(super) fn batch_work(units: &[Unit]) -> BatchWork {
+    if let [Unit { work: Work::Clear { database }, .. }] = units {
+        return BatchWork::Clear { database: *database };
+    }
+    debug_assert!(units.len() == 1 || !units.iter().any(stands_alone), "a clear or a barrier stands alone");
+    let mut changes: Vec<(RecordId, Change)> = Vec::with_capacity(units.len());
+    let mut positions: HashMap<RecordId, usize, ahash::RandomState> = HashMap::default();
+    for (id, change) in units.iter().flat_map(|unit| match &unit.work {
+        Work::Changes(changes) => changes.as_slice(),
+        Work::Clear { .. } | Work::Barrier => &[],
+    }) {
+        match positions.get(id) {
+            Some(&position) => replace(&mut changes[position].1, change),
+            None => {
+                positions.insert(id.clone(), changes.len());
+                changes.push((id.clone(), change.clone()));
+            }
+        }
+    }
+    BatchWork::Changes(changes)
+}
+
+/// The later change wins; a new end of a record that is put in the same commit is the end of that put.
+fn replace(earlier: &mut Change, later: &Change) {
+    match (earlier, later) {
+        (Change::Put { expiry, .. }, Change::Expire { expiry: end }) => *expiry = *end,
+        (earlier, later) => *earlier = later.clone(),
+    }
+}
+
+/// The records that an expiry was to be set on and that somebody deleted by SQL.
+pub(super) fn missing_records(work: &BatchWork, done: &Committed) -> Vec<RecordId> {
+    match work {
+        BatchWork::Changes(changes) => {
+            done.missing.iter().filter_map(|&position| changes.get(position)).map(|(id, _)| id.clone()).collect()
+        }
+        BatchWork::Clear { .. } | BatchWork::Prune { .. } => Vec::new(),
+    }
+}

@@ -1,0 +1,85 @@
+//! An outage: the writer waits for the database, tells those who have waited long enough, and settles the batch in doubt
+//! by the number of the last one that was committed.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
+use tracing::{error, info, warn};
+
+use super::{Ended, Writer, WriterEnd};
+use crate::database::unit::{Outcome, Unit};
+use crate::database::write_through::Status;
+use crate::database::{DatabaseError, Ownership};
+
+/// The first and the longest pause between two tries to reach a database that is away.
+const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+impl Writer {
+    /// Waits for the database to come back. Answers whether the batch in doubt turned out to be committed; if not, the
+    /// units that are left must be sent again.
+    pub(super) async fn sit_out(
+        &mut self,
+        message: &str,
+        in_doubt: bool,
+        number: i64,
+        units: &mut Vec<Unit>,
+        begun: Instant,
+    ) -> Result<bool, Ended> {
+        let outage = Instant::now();
+        warn!(error = message, "the database is away: writes and cold reads are refused until it is back");
+        self.through.metrics.outages.increment();
+        self.through.set_status(Status::Down);
+        let mut told = false;
+        let mut pause = RETRY.0;
+        loop {
+            match self.reconnect().await? {
+                Some(last_batch) => {
+                    self.last_batch = self.last_batch.max(last_batch);
+                    self.through.set_status(Status::Up);
+                    info!(seconds = outage.elapsed().as_secs_f64(), "the database is back");
+                    return Ok(in_doubt && last_batch >= number);
+                }
+                None if self.through.is_stopping() => {
+                    return Err(Ended(WriterEnd::StoppedInOutage(units.len() + self.through.backlog())));
+                }
+                None => {}
+            }
+            if !told && !self.through.is_everysec() && begun.elapsed() >= self.settings.write_timeout {
+                told = true;
+                self.tell_outage(in_doubt, units);
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RETRY.1);
+        }
+    }
+
+    /// One try to own the database again; `None` when it is still away.
+    async fn reconnect(&mut self) -> Result<Option<i64>, Ended> {
+        match timeout(self.settings.write_timeout, self.database.acquire(Some(self.epoch))).await {
+            Ok(Ok(Ownership::Owned { epoch, last_batch })) => {
+                self.epoch = epoch;
+                self.through.set_epoch(epoch);
+                Ok(Some(last_batch))
+            }
+            Ok(Ok(Ownership::HeldBy { owner }) | Err(DatabaseError::Fenced { owner })) => {
+                Err(Ended(WriterEnd::Fenced(owner)))
+            }
+            Ok(Err(DatabaseError::Unusable(message))) => {
+                error!(error = message, "the database cannot be used as it is");
+                Ok(None)
+            }
+            Ok(Err(_)) | Err(_) => Ok(None),
+        }
+    }
+
+    /// Answers those who have waited long enough: what was never sent is taken back; what is in doubt says so.
+    fn tell_outage(&mut self, in_doubt: bool, units: &mut Vec<Unit>) {
+        if in_doubt {
+            for unit in units.iter() {
+                unit.ticket.settle(Outcome::Unknown);
+            }
+        }
+        let (doubtful, sent) = if in_doubt { (units.clone(), Vec::new()) } else { (Vec::new(), std::mem::take(units)) };
+        self.fail(&doubtful, sent, &mut |_| true);
+    }
+}
