@@ -16,7 +16,7 @@ use crate::commands::execute::{self, Step};
 use crate::database::DatabaseError;
 use crate::database::unit::Outcome;
 use crate::keyspace::Tickets;
-use crate::protocol::{Protocol, Reply, Request, RequestLimits, RequestReader};
+use crate::protocol::{Protocol, ProtocolError, Reply, Request, RequestLimits, RequestReader};
 
 /// Replies that one connection may have in flight: enough to fill a few batches; more stay in the socket.
 const HELD_REPLIES_MAX: usize = 8_192;
@@ -55,6 +55,8 @@ struct Connection {
     held: VecDeque<Held>,
     output: BytesMut,
     settlements: watch::Receiver<u64>,
+    /// What the reader refused, until the requests before it are executed.
+    broken: Option<ProtocolError>,
     closing: bool,
 }
 
@@ -70,6 +72,7 @@ pub async fn serve(app: Arc<App>, client: Client, stream: TcpStream, stopping: w
         held: VecDeque::new(),
         output: BytesMut::new(),
         settlements,
+        broken: None,
         closing: false,
     };
     if let Err(error) = connection.run(stream, stopping).await {
@@ -151,7 +154,7 @@ impl Connection {
     async fn execute_buffered(&mut self) {
         while self.may_execute() && !self.client.close_after_reply {
             if self.requests.is_empty() && !self.parse() {
-                return;
+                return self.refuse_broken();
             }
             self.wait_for_room().await;
             while self.may_execute()
@@ -169,16 +172,13 @@ impl Connection {
     /// Takes whole requests off the read buffer; `false` when there are none.
     fn parse(&mut self) -> bool {
         let limits = self.limits();
-        while self.requests.len() < REQUESTS_TOGETHER_MAX {
+        while self.broken.is_none() && self.requests.len() < REQUESTS_TOGETHER_MAX {
             match self.reader.next(&mut self.input, &limits) {
                 Ok(Some(request)) => self.requests.push_back(request),
                 Ok(None) => break,
                 Err(error) => {
-                    self.app.metrics.protocol_errors.increment();
-                    self.hold(Reply::Error(format!("ERR {error}")), Tickets::new());
-                    self.closing = true;
-                    self.client.close_after_reply = self.requests.is_empty();
-                    self.input.clear();
+                    // The requests before it are answered first.
+                    self.broken = Some(error);
                     break;
                 }
             }
@@ -188,6 +188,16 @@ impl Connection {
             }
         }
         !self.requests.is_empty()
+    }
+
+    /// Bytes that are no request are answered once, and the connection ends.
+    fn refuse_broken(&mut self) {
+        if let Some(error) = self.broken.take() {
+            self.app.metrics.protocol_errors.increment();
+            self.hold(Reply::Error(format!("ERR {error}")), Tickets::new());
+            self.closing = true;
+            self.client.close_after_reply = true;
+        }
     }
 
     fn limits(&self) -> RequestLimits {
