@@ -1,5 +1,7 @@
 //! What the tests share: real servers, started and ended by the test that needs them, and a plain client.
 
+#![allow(dead_code, reason = "each test binary uses another part of what is shared")]
+
 pub mod process;
 pub mod redis;
 pub mod resp;
