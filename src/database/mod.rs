@@ -170,7 +170,7 @@ pub struct DatabaseSettings {
     pub timezone: Option<String>,
     /// The longest that one statement may take.
     pub write_timeout: Duration,
-    /// How this process names itself to another that waits (`host:pid`).
+    /// How this process names itself to another that waits; no other start ever has the same name.
     pub identity: String,
 }
 

@@ -111,7 +111,9 @@ impl Database for Postgres {
         }
         let (mut connection, mut server) = self.connector.writer().await?;
         let mut lease = self.lease.lock().await;
-        if let Err(owner) = owner::lock(&mut connection, held, &mut lease, self.settings.write_timeout).await? {
+        if let Err(owner) =
+            owner::lock(&mut connection, held, &self.settings.identity, &mut lease, self.settings.write_timeout).await?
+        {
             close(connection).await;
             return Ok(Ownership::HeldBy { owner });
         }

@@ -69,8 +69,10 @@ pub async fn run(loaded: Loaded, options: Options, shutdown: impl Future<Output 
     let settings = loaded.settings.clone();
     let listeners = bind(&settings).await?;
     let address = listeners[0].local_addr()?;
-    let database_settings =
-        DatabaseSettings::from_settings(&settings, process::identity()).map_err(DatabaseError::Unusable)?;
+    let run_id = run_id();
+    // Host and process may come again, in a container that is started anew; the run does not.
+    let identity = format!("{} (run {})", process::identity(), &run_id[..8]);
+    let database_settings = DatabaseSettings::from_settings(&settings, identity).map_err(DatabaseError::Unusable)?;
     let database = database::open(&database_settings)?;
     let metrics = Arc::new(Metrics::new(table::names()));
     let everysec = settings.durability == Durability::EverySec;
@@ -92,7 +94,7 @@ pub async fn run(loaded: Loaded, options: Options, shutdown: impl Future<Output 
         database: RwLock::new(database.description()),
         metrics,
         clients: Clients::default(),
-        run_id: run_id(),
+        run_id,
         port: address.port(),
         started: Instant::now(),
         logging: options.logging,

@@ -55,6 +55,7 @@ impl Lease {
 pub(super) async fn lock(
     connection: &mut PgConnection,
     held: Option<i64>,
+    identity: &str,
     lease: &mut Lease,
     patience: Duration,
 ) -> Result<Result<(), String>, DatabaseError> {
@@ -66,7 +67,7 @@ pub(super) async fn lock(
     };
     let may_take = match held {
         // Our own connection of before, which the server does not know to be dead.
-        Some(epoch) if epoch == owner.epoch => true,
+        Some(epoch) if epoch == owner.epoch || owner.name == identity => true,
         Some(_) => return Err(DatabaseError::Fenced { owner: owner.name }),
         None => lease.has_ended(&owner),
     };
@@ -85,7 +86,8 @@ pub(super) async fn lock(
     Ok(Ok(()))
 }
 
-/// Begins a new epoch. It waits for a commit of the former one that is under way, since that has a lock on the row.
+/// Begins a new epoch. A later epoch under this process's own name is one that it began and was cut off from before it
+/// heard so; names are unique to a start. It waits for a commit of the former one that is under way, since that has a lock on the row.
 pub(super) async fn advance(
     connection: &mut PgConnection,
     held: Option<i64>,
@@ -93,7 +95,7 @@ pub(super) async fn advance(
 ) -> Result<(i64, i64), DatabaseError> {
     let row = sqlx::query(
         "update sojourn_owner set epoch = epoch + 1, owner = $1, since = now()
-          where $2::bigint is null or epoch = $2 returning epoch, last_batch",
+          where $2::bigint is null or epoch = $2 or (epoch > $2 and owner = $1) returning epoch, last_batch",
     )
     .bind(identity)
     .bind(held)

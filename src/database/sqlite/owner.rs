@@ -65,7 +65,7 @@ pub(super) async fn advance(
 ) -> Result<(i64, i64), DatabaseError> {
     let row: Option<(i64, i64)> = sqlx::query_as(
         "update sojourn_owner set epoch = epoch + 1, owner = ?1
-          where ?2 is null or epoch = ?2 returning epoch, last_batch",
+          where ?2 is null or epoch = ?2 or (epoch > ?2 and owner = ?1) returning epoch, last_batch",
     )
     .bind(identity)
     .bind(held)

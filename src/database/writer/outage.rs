@@ -32,21 +32,25 @@ impl Writer {
         let mut told = false;
         let mut pause = RETRY.0;
         loop {
-            match self.reconnect().await? {
-                Some(last_batch) => {
+            if !told && !self.through.is_everysec() && begun.elapsed() >= self.settings.write_timeout {
+                told = true;
+                self.tell_outage(in_doubt, units);
+            }
+            match self.reconnect().await {
+                Ok(Some(last_batch)) => {
                     self.last_batch = self.last_batch.max(last_batch);
                     self.through.set_status(Status::Up);
                     info!(seconds = outage.elapsed().as_secs_f64(), "the database is back");
                     return Ok(in_doubt && last_batch >= number);
                 }
-                None if self.through.is_stopping() => {
+                Ok(None) if self.through.is_stopping() => {
                     return Err(Ended(WriterEnd::StoppedInOutage(units.len() + self.through.backlog())));
                 }
-                None => {}
-            }
-            if !told && !self.through.is_everysec() && begun.elapsed() >= self.settings.write_timeout {
-                told = true;
-                self.tell_outage(in_doubt, units);
+                Ok(None) => {}
+                Err(ended) => {
+                    self.tell_outage(in_doubt, units);
+                    return Err(ended);
+                }
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(RETRY.1);
