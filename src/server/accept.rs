@@ -187,3 +187,31 @@ fn refusal(app: &App, peer: SocketAddr) -> Option<&'static str> {
 fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_is_inside_however_it_is_written() {
+        for (address, inside) in [
+            ("127.0.0.1", true),
+            ("127.9.9.9", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("192.0.2.1", false),
+            ("::ffff:192.0.2.1", false),
+            ("2001:db8::1", false),
+        ] {
+            assert_eq!(is_loopback(address.parse().unwrap()), inside, "{address}");
+        }
+    }
+
+    #[test]
+    fn refusals_are_one_error_line_each() {
+        for line in [FULL, PROTECTED] {
+            assert!(line.starts_with('-') && line.ends_with("\r\n"), "{line:?}");
+            assert_eq!(line.matches('\n').count(), 1, "{line:?}");
+        }
+    }
+}
