@@ -205,6 +205,9 @@ impl Writer {
                     in_doubt: true,
                 }),
             };
+            if result.is_err() {
+                self.through.metrics.batches_failed.increment();
+            }
             match result {
                 Ok(done) => {
                     self.last_batch = batch.number;
