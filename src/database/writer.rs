@@ -226,8 +226,14 @@ impl Writer {
                 Err(error @ (DatabaseError::Unusable(_) | DatabaseError::Outage { .. })) => {
                     let in_doubt = matches!(error, DatabaseError::Outage { in_doubt: true, .. });
                     let message = error.to_string();
-                    if self.sit_out(&message, in_doubt, batch.number, units, begun).await? {
-                        return Ok(Ok(Committed::default()));
+                    match self.sit_out(&message, in_doubt, batch.number, units, begun).await {
+                        Ok(true) => return Ok(Ok(Committed::default())),
+                        Ok(false) => {}
+                        Err(ended) => {
+                            let outcome = if in_doubt { Outcome::Unknown } else { Outcome::Failed };
+                            units.iter().for_each(|unit| unit.ticket.settle(outcome));
+                            return Err(ended);
+                        }
                     }
                     if units.is_empty() && !matches!(&batch.work, BatchWork::Changes(changes) if changes.is_empty()) {
                         // Touches and prunes are gathered anew, and units that failed are gone.
