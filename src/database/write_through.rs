@@ -199,6 +199,10 @@ impl WriteThrough {
     /// # Errors
     /// The outcome, if it is anything but committed.
     pub async fn barrier(&self) -> Result<(), Outcome> {
+        if self.is_down() {
+            // Nobody settles what is queued in an outage before it ends; who waits would hold up all replies behind.
+            return Err(Outcome::Failed);
+        }
         let ticket = Ticket::default();
         let mut settlements = self.settlements();
         self.enqueue(Unit { ticket: ticket.clone(), work: Work::Barrier });
