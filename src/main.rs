@@ -68,12 +68,15 @@ fn serve(loaded: Loaded) -> Result<(), (u8, String)> {
         tracing::warn!("{warning}");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| failed(&error))?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let shutdown = shutdown_signal().map_err(|error| failed(&error))?;
         server::run(loaded, server::Options { logging: Some(logging), ..Default::default() }, shutdown)
             .await
             .map_err(|error| failed(&error))
-    })
+    });
+    // A connection that does not end within shutdown-timeout must not keep the process.
+    runtime.shutdown_background();
+    served
 }
 
 /// Ready at the first SIGTERM or SIGINT. The signals are caught from this call on, not from the first poll: one that

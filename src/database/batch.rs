@@ -22,13 +22,18 @@ impl Doomed {
             Work::Changes(changes) => {
                 self.cleared || changes.iter().any(|(id, _)| self.keys.contains(&(id.database, Arc::clone(&id.key))))
             }
-            // A clear that would run on a state that never was could still run; a barrier vouches for what failed.
-            Work::Clear { .. } | Work::Barrier => self.cleared,
+            Work::Clear { database } => self.cleared || self.has_key_of(*database),
+            // A barrier vouches for what is left.
+            Work::Barrier => self.cleared,
         };
         if shares {
             self.add(unit);
         }
         shares
+    }
+
+    fn has_key_of(&self, database: Option<u8>) -> bool {
+        self.keys.iter().any(|(number, _)| database.is_none_or(|database| database == *number))
     }
 
     /// Dooms the keys of a failed unit.

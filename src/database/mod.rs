@@ -174,7 +174,7 @@ pub struct DatabaseSettings {
     pub identity: String,
 }
 
-/// A database that holds the records. One suite, [`contract`], says what each implementation must do.
+/// A database that holds the records. One suite, `contract`, says what each implementation must do.
 #[async_trait]
 pub trait Database: Send + Sync + 'static {
     /// One try to own the database. `held` is this process's own epoch when it reconnects: if anybody else has owned

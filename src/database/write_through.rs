@@ -74,14 +74,24 @@ pub struct TouchWrite {
     pub expiry: Expiry,
 }
 
+/// Units that fail, and those that go on standing though they are not committed: each in the order in which it took effect.
+/// A unit that stands and shares a key with one that failed is older than that one.
+#[derive(Clone, Debug, Default)]
+pub struct TakenBack {
+    /// Never applied.
+    pub failed: Vec<Unit>,
+    /// Still queued, or sent and in doubt.
+    pub standing: Vec<Unit>,
+}
+
 /// What the writer tells the memory above it, and asks of it.
 pub trait Memory: Send + Sync {
     /// A unit is durable. `missing` are records that an expiry was to be set on and that somebody deleted by SQL.
     fn committed(&self, unit: &Unit, missing: &[RecordId]);
 
-    /// Stops everything, lets `pick` choose the units that fail (in the order in which they took effect), and takes them
-    /// back, down to what is committed or still `doubtful`: units whose commit nobody knows yet, all older than the failed.
-    fn take_back(&self, doubtful: &[Unit], pick: &mut dyn FnMut() -> Vec<Unit>);
+    /// Stops everything, lets `pick` choose the units that fail, and takes them back, down to what is committed or still
+    /// stands.
+    fn take_back(&self, pick: &mut dyn FnMut() -> TakenBack);
 
     /// How many touches wait.
     fn touches_waiting(&self) -> usize;
@@ -199,6 +209,10 @@ impl WriteThrough {
     /// # Errors
     /// The outcome, if it is anything but committed.
     pub async fn barrier(&self) -> Result<(), Outcome> {
+        if self.is_down() {
+            // Nobody settles what is queued in an outage before it ends; who waits would hold up all replies behind.
+            return Err(Outcome::Failed);
+        }
         let ticket = Ticket::default();
         let mut settlements = self.settlements();
         self.enqueue(Unit { ticket: ticket.clone(), work: Work::Barrier });
@@ -284,12 +298,20 @@ impl WriteThrough {
     }
 
     /// Takes out the units that `doomed` chooses, asked in order; called while nobody can enqueue.
-    pub(super) fn remove_units(&self, doomed: &mut dyn FnMut(&Unit) -> bool) -> Vec<Unit> {
+    pub(super) fn remove_units(&self, doomed: &mut dyn FnMut(&Unit) -> bool, taken: &mut TakenBack) {
         let mut queue = self.queue.lock();
         let (gone, kept): (Vec<_>, VecDeque<_>) = split(std::mem::take(&mut queue.units), doomed);
         queue.bytes = kept.iter().map(bytes).sum();
+        taken.failed.extend(gone);
+        taken.standing.extend(kept.iter().cloned());
         queue.units = kept;
-        gone
+    }
+
+    /// Forgets what is queued, of an ownership that has ended before the first answer.
+    pub fn forget(&self) {
+        let mut queue = self.queue.lock();
+        queue.units.clear();
+        queue.bytes = 0;
     }
 }
 

@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 
 use super::batch::{Doomed, batch_work, missing_records};
 use super::unit::{Outcome, Unit, Work};
-use super::write_through::{Memory, Status, TouchWrite, WriteThrough, split};
+use super::write_through::{Memory, Status, TakenBack, TouchWrite, WriteThrough, split};
 use super::{Batch, BatchWork, Change, Committed, Database, DatabaseError};
 use crate::clock::Clock;
 
@@ -229,8 +229,14 @@ impl Writer {
                 Err(error @ (DatabaseError::Unusable(_) | DatabaseError::Outage { .. })) => {
                     let in_doubt = matches!(error, DatabaseError::Outage { in_doubt: true, .. });
                     let message = error.to_string();
-                    if self.sit_out(&message, in_doubt, batch.number, units, begun).await? {
-                        return Ok(Ok(Committed::default()));
+                    match self.sit_out(&message, in_doubt, batch.number, units, begun).await {
+                        Ok(true) => return Ok(Ok(Committed::default())),
+                        Ok(false) => {}
+                        Err(ended) => {
+                            let outcome = if in_doubt { Outcome::Unknown } else { Outcome::Failed };
+                            units.iter().for_each(|unit| unit.ticket.settle(outcome));
+                            return Err(ended);
+                        }
                     }
                     if units.is_empty() && !matches!(&batch.work, BatchWork::Changes(changes) if changes.is_empty()) {
                         // Touches and prunes are gathered anew, and units that failed are gone.
@@ -258,19 +264,20 @@ impl Writer {
 
     /// Takes back `first`, and of the units that wait those that `doomed` chooses, asked in order.
     fn fail(&mut self, doubtful: &[Unit], first: Vec<Unit>, doomed: &mut dyn FnMut(&Unit) -> bool) {
-        let mut failed = first;
+        let mut first = Some(TakenBack { failed: first, standing: doubtful.to_vec() });
         let mut count = 0;
         let Self { memory, through, chunks, .. } = self;
-        memory.take_back(doubtful, &mut || {
-            let mut all = std::mem::take(&mut failed);
+        memory.take_back(&mut || {
+            let mut all = first.take().unwrap_or_default();
             for chunk in chunks.iter_mut().rev() {
-                let (gone, kept) = split(std::mem::take(chunk), doomed);
+                let (gone, kept): (_, Vec<Unit>) = split(std::mem::take(chunk), doomed);
+                all.standing.extend(kept.iter().cloned());
                 *chunk = kept;
-                all.extend(gone);
+                all.failed.extend(gone);
             }
-            all.extend(through.remove_units(doomed));
-            count = all.len();
-            settle_failed(&all);
+            through.remove_units(doomed, &mut all);
+            count = all.failed.len();
+            settle_failed(&all.failed);
             all
         });
         self.through.metrics.units_failed.add(count as u64);

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::Keyspace;
 use super::entry::{Entry, Life, Name};
+use super::hot::SHARDS;
 use super::keys::record;
 use crate::clock::Expiry;
 use crate::database::unit::{Ticket, Unit, Work};
@@ -35,6 +36,7 @@ impl Keyspace {
     /// # Errors
     /// What the database says; the caller starts anew.
     pub async fn load_keys(&self, database: &dyn Database) -> Result<usize, DatabaseError> {
+        self.forget_all();
         let homes: Vec<Home> = self.session_tables.homes().map(|(home, _)| home).chain([Home::Keys]).collect();
         let mut sessions = 0;
         for home in homes {
@@ -51,6 +53,18 @@ impl Keyspace {
             }
         }
         Ok(sessions)
+    }
+
+    /// Forgets what an earlier try has read before the database went away: another server may have owned it since.
+    fn forget_all(&self) {
+        self.write_through.forget();
+        for number in 0..SHARDS {
+            let mut locked = self.hot.lock_shard(number);
+            let Some(shard) = locked.shard_mut(number) else { continue };
+            for (name, entry) in shard.drain() {
+                self.counts.shift(number, name.database, entry.life.as_ref(), None);
+            }
+        }
     }
 
     /// Adds a key that a table holds. If two tables hold it, the one that was read first wins: the other record is deleted.

@@ -8,7 +8,7 @@ use super::entry::{Entry, Name, apply};
 use super::hot::{Locked, SHARDS};
 use super::keys::record;
 use crate::database::unit::{Ticket, Unit, Work};
-use crate::database::write_through::{Memory, TouchWrite};
+use crate::database::write_through::{Memory, TakenBack, TouchWrite};
 use crate::database::{Change, RecordId};
 
 impl Memory for Keyspace {
@@ -24,9 +24,9 @@ impl Memory for Keyspace {
         }
     }
 
-    fn take_back(&self, doubtful: &[Unit], pick: &mut dyn FnMut() -> Vec<Unit>) {
+    fn take_back(&self, pick: &mut dyn FnMut() -> TakenBack) {
         let mut locked = self.hot.lock_all();
-        let failed = pick();
+        let TakenBack { failed, standing } = pick();
         let mut reverted = HashSet::new();
         for unit in &failed {
             match &unit.work {
@@ -39,8 +39,8 @@ impl Memory for Keyspace {
                 Work::Barrier => {}
             }
         }
-        for unit in doubtful {
-            self.restore_doubtful(&mut locked, unit, &reverted);
+        for unit in &standing {
+            self.restore(&mut locked, unit, &reverted);
         }
     }
 
@@ -104,6 +104,7 @@ impl Keyspace {
                 entry.pending = None;
                 if gone {
                     self.counts.shift(spot.shard, id.database, entry.life.as_ref(), None);
+                    self.watches.changed(id.database, &id.key);
                     entry.life = None;
                 }
             }
@@ -152,6 +153,7 @@ impl Keyspace {
             shard.retain(|(name, entry)| {
                 if database.is_none_or(|database| database == name.database) && entry.pending.is_some() {
                     self.revert_entry(number, name, entry);
+                    self.watches.changed(name.database, &name.key);
                     reverted.insert(name.clone());
                 }
                 !entry.is_empty()
@@ -169,25 +171,46 @@ impl Keyspace {
         }
     }
 
-    /// A reverted entry keeps what a commit in doubt may have made of it.
-    fn restore_doubtful(&self, locked: &mut Locked<'_>, unit: &Unit, reverted: &HashSet<Name>) {
-        let Work::Changes(changes) = &unit.work else { return };
-        for (id, change) in changes {
-            let name = Name { database: id.database, key: id.key.clone() };
-            if !reverted.contains(&name) {
-                continue;
+    /// A reverted entry keeps what an older unit made of it that is not committed, but has not failed either.
+    fn restore(&self, locked: &mut Locked<'_>, unit: &Unit, reverted: &HashSet<Name>) {
+        match &unit.work {
+            Work::Changes(changes) => {
+                for (id, change) in changes {
+                    let name = Name { database: id.database, key: id.key.clone() };
+                    if reverted.contains(&name) {
+                        self.restore_change(locked, &unit.ticket, name, id, change);
+                    }
+                }
             }
-            let spot = self.hot.spot(id.database, &id.key);
-            if locked.entry(spot, id.database, &id.key).is_none() {
-                locked.insert(spot, name, Entry { life: None, pending: None });
+            Work::Clear { database } => {
+                for name in reverted.iter().filter(|name| database.is_none_or(|database| database == name.database)) {
+                    self.restore_clear(locked, &unit.ticket, name);
+                }
             }
-            let incarnation = self.next_incarnation();
-            if let Some((_, entry)) = locked.entry_mut(spot, id.database, &id.key) {
-                entry.mark(&unit.ticket);
-                let before = entry.life.clone();
-                apply(&mut entry.life, id, change, incarnation);
-                self.counts.shift(spot.shard, id.database, before.as_ref(), entry.life.as_ref());
-            }
+            Work::Barrier => {}
+        }
+    }
+
+    fn restore_change(&self, locked: &mut Locked<'_>, ticket: &Ticket, name: Name, id: &RecordId, change: &Change) {
+        let spot = self.hot.spot(id.database, &id.key);
+        if locked.entry(spot, id.database, &id.key).is_none() {
+            locked.insert(spot, name, Entry { life: None, pending: None });
+        }
+        let incarnation = self.next_incarnation();
+        if let Some((_, entry)) = locked.entry_mut(spot, id.database, &id.key) {
+            entry.mark(ticket);
+            let before = entry.life.clone();
+            apply(&mut entry.life, id, change, incarnation);
+            self.counts.shift(spot.shard, id.database, before.as_ref(), entry.life.as_ref());
+        }
+    }
+
+    fn restore_clear(&self, locked: &mut Locked<'_>, ticket: &Ticket, name: &Name) {
+        let spot = self.hot.spot(name.database, &name.key);
+        if let Some((_, entry)) = locked.entry_mut(spot, name.database, &name.key) {
+            entry.mark(ticket);
+            let before = entry.life.take();
+            self.counts.shift(spot.shard, name.database, before.as_ref(), None);
         }
     }
 

@@ -113,12 +113,6 @@ pub(super) async fn prepare(
     settings: &DatabaseSettings,
     server: &mut Server,
 ) -> Result<Layout, DatabaseError> {
-    for (name, ddl) in OWN_TABLES {
-        if oid(connection, name).await?.is_none() {
-            create(connection, settings, server, name, ddl).await?;
-        }
-        check_privileges(connection, name, server).await?;
-    }
     let mut layout = Vec::new();
     for table in settings.session_tables.tables() {
         let quoted = quote(&table.table);
@@ -129,6 +123,13 @@ pub(super) async fn prepare(
         let has_zone = check_session_table(connection, &quoted, server).await?;
         check_privileges(connection, &quoted, server).await?;
         layout.push(Table { quoted, prefix: table.prefix.clone(), has_zone });
+    }
+    // Ours come last: where a session table does not fit, nothing is changed.
+    for (name, ddl) in OWN_TABLES {
+        if oid(connection, name).await?.is_none() {
+            create(connection, settings, server, name, ddl).await?;
+        }
+        check_privileges(connection, name, server).await?;
     }
     Ok(Layout(layout))
 }

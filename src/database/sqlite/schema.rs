@@ -48,16 +48,17 @@ pub(super) async fn prepare(
     connection: &mut SqliteConnection,
     settings: &DatabaseSettings,
 ) -> Result<(), DatabaseError> {
-    for (name, ddl) in OWN_TABLES {
-        if !exists(connection, name).await? {
-            create(connection, settings, name, ddl).await?;
-        }
-    }
     for table in settings.session_tables.tables() {
         if !exists(connection, &table.table).await? {
             create(connection, settings, &table.table, &session_ddl(&table.table)).await?;
         }
         check_session_table(connection, &table.table).await?;
+    }
+    // Ours come last: where a session table does not fit, nothing is changed.
+    for (name, ddl) in OWN_TABLES {
+        if !exists(connection, name).await? {
+            create(connection, settings, name, ddl).await?;
+        }
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 
 impl Writer {
     /// Waits for the database to come back. Answers whether the batch in doubt turned out to be committed; if not, the
-    /// units that are left must be sent again.
+    /// units that are left must be sent again: none, if they have waited for `write-timeout`.
     pub(super) async fn sit_out(
         &mut self,
         message: &str,
@@ -32,29 +32,38 @@ impl Writer {
         let mut told = false;
         let mut pause = RETRY.0;
         loop {
-            if !told && !self.through.is_everysec() && begun.elapsed() >= self.settings.write_timeout {
+            if !told && self.is_late(begun) {
                 told = true;
                 self.tell_outage(in_doubt, units);
             }
-            match self.reconnect().await {
-                Ok(Some(last_batch)) => {
+            match self.reconnect().await? {
+                Some(last_batch) => {
                     self.last_batch = self.last_batch.max(last_batch);
+                    let committed = in_doubt && last_batch >= number;
+                    if !committed {
+                        if self.is_late(begun) {
+                            // Also where each connection succeeds and each commit fails, as on a full disk.
+                            self.tell_outage(false, units);
+                        }
+                        tokio::time::sleep(RETRY.0).await;
+                    }
                     self.through.set_status(Status::Up);
                     info!(seconds = outage.elapsed().as_secs_f64(), "the database is back");
-                    return Ok(in_doubt && last_batch >= number);
+                    return Ok(committed);
                 }
-                Ok(None) if self.through.is_stopping() => {
+                None if self.through.is_stopping() => {
                     return Err(Ended(WriterEnd::StoppedInOutage(units.len() + self.through.backlog())));
                 }
-                Ok(None) => {}
-                Err(ended) => {
-                    self.tell_outage(in_doubt, units);
-                    return Err(ended);
-                }
+                None => {}
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(RETRY.1);
         }
+    }
+
+    /// Whether those who wait for a commit that begun then have waited long enough.
+    fn is_late(&self, begun: Instant) -> bool {
+        !self.through.is_everysec() && begun.elapsed() >= self.settings.write_timeout
     }
 
     /// One try to own the database again; `None` when it is still away.

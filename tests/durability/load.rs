@@ -1,0 +1,226 @@
+//! A client that writes as fast as it can, and remembers what was acknowledged and what was under way.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::history::{Found, History, Life};
+use super::server::{is_error, is_ok};
+use super::support::resp::{Connection, Frame, encode};
+
+/// Keys of one connection; few enough that each is written often.
+const KEYS: u64 = 300;
+/// The most commands that are sent before their replies are read.
+const PIPELINE_MAX: u64 = 48;
+/// The defaults of the server: a touch lags at most so far.
+const TOUCH_INTERVAL_MS: i64 = 60_000;
+const TTL_SHARE: i64 = 10;
+/// What may pass between the sending of a relative time and its start.
+const DELAY_MS: i64 = 30_000;
+
+/// Random numbers of a seed (SplitMix64).
+#[derive(Clone, Debug)]
+pub struct Random(pub u64);
+
+impl Random {
+    /// A seed from `SOJOURN_SEED`, or a new one.
+    pub fn seed() -> u64 {
+        let new = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_micros() as u64);
+        std::env::var("SOJOURN_SEED").map_or_else(|_| new(), |seed| seed.parse().expect("SOJOURN_SEED: a number"))
+    }
+
+    /// A number below `end`.
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (mixed ^ (mixed >> 31)) % end
+    }
+}
+
+pub fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as i64
+}
+
+/// One connection's work, which goes on after a restart of the server.
+pub struct Writer {
+    name: usize,
+    random: Random,
+    versions: u64,
+    pub history: History,
+}
+
+/// A command, or a whole transaction: its bytes, its replies, and the keys that it changes.
+struct Sent {
+    replies: usize,
+    expected: fn(&Frame) -> bool,
+    keys: Vec<Vec<u8>>,
+}
+
+impl Writer {
+    pub fn new(name: usize, seed: u64) -> Self {
+        let mut history = History::default();
+        for number in 0..KEYS / 10 {
+            history.pairs.push((pair_key(name, "one", number), pair_key(name, "other", number)));
+        }
+        Self { name, random: Random(seed.wrapping_add(name as u64)), versions: 0, history }
+    }
+
+    /// Writes until the connection breaks. Counts each acknowledged write.
+    pub fn run(mut self, address: SocketAddr, acked: &Arc<AtomicU64>) -> Self {
+        let Ok(mut connection) = Connection::open(address) else { return self };
+        // The end of the connection is the end of this round.
+        while self.round(&mut connection, acked).is_ok() {}
+        self
+    }
+
+    fn round(&mut self, connection: &mut Connection, acked: &AtomicU64) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        let count = 1 + self.random.below(PIPELINE_MAX);
+        let sent: Vec<Sent> = (0..count).map(|_| self.write(&mut bytes)).collect();
+        connection.send(&bytes)?;
+        for write in sent {
+            for reply in 1..=write.replies {
+                let frame = connection.read()?;
+                assert!(!is_error(&frame, ""), "a write was refused: {frame:?}");
+                if reply == write.replies {
+                    assert!((write.expected)(&frame), "not the reply to a write of {:?}: {frame:?}", write.keys);
+                }
+            }
+            write.keys.iter().for_each(|key| self.history.acked(key));
+            acked.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Adds one write to what is sent.
+    fn write(&mut self, bytes: &mut Vec<u8>) -> Sent {
+        let number = self.random.below(KEYS);
+        let key = format!("{}:{}:{number}", ["sess", "key"][(number % 2) as usize], self.name).into_bytes();
+        let newest = self.history.newest(&key).cloned();
+        match (self.random.below(10), newest) {
+            (0..=1, Some(life)) => self.expire(bytes, key, &life),
+            (2, Some(life)) if life.end.is_some() => self.same_value(bytes, key, &life),
+            (3..=4, Some(_)) => self.delete(bytes, key),
+            (5..=6, _) => self.transaction(bytes),
+            (_, _) => self.set(bytes, key),
+        }
+    }
+
+    fn set(&mut self, bytes: &mut Vec<u8>, key: Vec<u8>) -> Sent {
+        let value = self.value();
+        let end = now_ms() + 3_600_000 + self.random.below(3_600_000) as i64;
+        if self.random.below(5) == 0 {
+            bytes.extend(encode(&[&b"SET"[..], &key, &value]));
+            self.history.sent(&key, Some(Life { value, end: None }));
+        } else {
+            bytes.extend(encode(&[&b"SET"[..], &key, &value, b"PXAT", end.to_string().as_bytes()]));
+            self.history.sent(&key, Some(Life { value, end: Some((end, end)) }));
+        }
+        Sent { replies: 1, expected: is_ok, keys: vec![key] }
+    }
+
+    /// What express-session does on every request: the same bytes with a new end.
+    fn same_value(&mut self, bytes: &mut Vec<u8>, key: Vec<u8>, life: &Life) -> Sent {
+        let end = now_ms() + 3_600_000 + self.random.below(7_200_000) as i64;
+        bytes.extend(encode(&[&b"SET"[..], &key, &life.value, b"PXAT", end.to_string().as_bytes()]));
+        self.history.sent(&key, Some(Life { value: life.value.clone(), end: Some(recorded(life, end, end)) }));
+        Sent { replies: 1, expected: is_ok, keys: vec![key] }
+    }
+
+    fn expire(&mut self, bytes: &mut Vec<u8>, key: Vec<u8>, life: &Life) -> Sent {
+        let ttl_s = 600 + self.random.below(6_000) as i64;
+        let end = now_ms() + ttl_s * 1_000;
+        let (command, word, to) = match self.random.below(3) {
+            0 => ("EXPIRE", ttl_s, end + DELAY_MS),
+            1 => ("PEXPIRE", ttl_s * 1_000, end + DELAY_MS),
+            _ => ("PEXPIREAT", end, end),
+        };
+        bytes.extend(encode(&[command.as_bytes(), &key, word.to_string().as_bytes()]));
+        self.history.sent(&key, Some(Life { value: life.value.clone(), end: Some(recorded(life, end, to)) }));
+        Sent { replies: 1, expected: is_one, keys: vec![key] }
+    }
+
+    fn delete(&mut self, bytes: &mut Vec<u8>, key: Vec<u8>) -> Sent {
+        bytes.extend(encode(&[&b"DEL"[..], &key]));
+        self.history.sent(&key, None);
+        Sent { replies: 1, expected: is_one, keys: vec![key] }
+    }
+
+    /// Two keys that are always written together.
+    fn transaction(&mut self, bytes: &mut Vec<u8>) -> Sent {
+        let number = self.random.below(self.history.pairs.len() as u64) as usize;
+        let (one, other) = self.history.pairs[number].clone();
+        let value = self.value();
+        bytes.extend(encode(&["MULTI"]));
+        for key in [&one, &other] {
+            bytes.extend(encode(&[&b"SET"[..], key, &value]));
+            self.history.sent(key, Some(Life { value: value.clone(), end: None }));
+        }
+        bytes.extend(encode(&["EXEC"]));
+        Sent {
+            replies: 4,
+            expected: |frame| frame.items().iter().filter(|item| is_ok(item)).count() == 2,
+            keys: vec![one, other],
+        }
+    }
+
+    /// A session as an app stores it, or bytes that no `json` column takes; never one that was there before.
+    fn value(&mut self) -> Vec<u8> {
+        self.versions += 1;
+        let version = self.versions;
+        match self.random.below(4) {
+            0 => [&[0x80, 0x04, 0x00][..], format!("{}-{version}", self.name).as_bytes(), &[0xff]].concat(),
+            _ => {
+                let filling = "x".repeat(self.random.below(300) as usize);
+                format!(r#"{{"cookie":{{"originalMaxAge":3600000}},"n":"{}-{version}","f":"{filling}"}}"#, self.name)
+                    .into_bytes()
+            }
+        }
+    }
+
+    /// All keys of this connection as the server has them now.
+    pub fn find(&self, address: SocketAddr) -> BTreeMap<Vec<u8>, Found> {
+        let mut connection = Connection::open(address).expect("a connection");
+        let keys: Vec<&Vec<u8>> = self.history.keys.keys().collect();
+        let mut all = BTreeMap::new();
+        for part in keys.chunks(100) {
+            let asked: Vec<u8> = part
+                .iter()
+                .flat_map(|key| [encode(&[&b"GET"[..], key]), encode(&[&b"PEXPIRETIME"[..], key])].concat())
+                .collect();
+            connection.send(&asked).expect("a server");
+            for key in part {
+                let value = connection.read().expect("a value");
+                let end = connection.read().expect("an end").integer().expect("a number");
+                assert!(matches!(value, Frame::Bulk(..)), "not the reply to GET: {value:?}");
+                let found = value.bytes().map(|value| (value.to_vec(), Some(end).filter(|end| *end >= 0)));
+                all.insert((*key).clone(), found);
+            }
+        }
+        all
+    }
+}
+
+fn is_one(frame: &Frame) -> bool {
+    frame.integer() == Some(1)
+}
+
+/// What the database may have recorded of a new end between `end` and `to`: shortening never lags, lengthening within its bound.
+fn recorded(life: &Life, end: i64, to: i64) -> (i64, i64) {
+    match life.end {
+        None => (end, to),
+        Some((from, _)) if to < from => (end, to),
+        Some(_) => (end - TOUCH_INTERVAL_MS.min((to - now_ms()) / TTL_SHARE), to),
+    }
+}
+
+fn pair_key(name: usize, which: &str, number: u64) -> Vec<u8> {
+    // One of the two lives in a session table, if its value can.
+    let prefix = if which == "one" { "sess" } else { "pair" };
+    format!("{prefix}:pair-{name}:{which}:{number}").into_bytes()
+}

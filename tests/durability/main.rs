@@ -1,0 +1,21 @@
+//! What an acknowledged write is worth: the real server is killed, stopped, cut off from its database and replaced, on
+//! SQLite and on a real PostgreSQL, and what it acknowledged must be there.
+
+#[path = "../support/postgres.rs"]
+mod postgres;
+
+#[allow(dead_code, reason = "of these, only the client and the tie to our own life are used here")]
+#[path = "../support"]
+mod support {
+    pub mod process;
+    pub mod resp;
+}
+
+mod history;
+mod kills;
+mod load;
+mod outages;
+mod owners;
+mod server;
+mod starts;
+mod touches;

@@ -1,0 +1,178 @@
+//! The built server as a process that tests kill, stop and start again, with its log in a file.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::support::process::dying_with_us;
+use super::support::resp::{Connection, Frame};
+
+/// The longest that anything a test waits for may take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until `found` finds something; panics with what it waited for when that takes too long.
+pub fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = found() {
+            return found;
+        }
+        assert!(begun.elapsed() < PATIENCE, "waited in vain for {what}");
+        sleep(Duration::from_millis(5));
+    }
+}
+
+/// Waits until `is` says yes.
+pub fn wait_until(what: &str, mut is: impl FnMut() -> bool) {
+    wait_for(what, || is().then_some(()));
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("the port of a bound listener").port()
+}
+
+/// The flags of a server on this port and database; more can be added.
+pub fn command(port: u16, database_url: &str, arguments: &[&str]) -> Command {
+    let mut command = dying_with_us(env!("CARGO_BIN_EXE_sojourn"));
+    command.args(["--port", &port.to_string(), "--database-url", database_url, "--metrics-addr", "off"]);
+    command.args(arguments).stdin(Stdio::null());
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SOJOURN_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// A running server; killed when dropped.
+pub struct Server {
+    child: Child,
+    address: SocketAddr,
+    log: PathBuf,
+    _folder: TempDir,
+}
+
+impl Server {
+    /// Starts it, without waiting for anything.
+    pub fn spawn(database_url: &str, arguments: &[&str]) -> Self {
+        Self::spawn_on(free_port(), database_url, arguments)
+    }
+
+    /// The same on a port of the caller's choice.
+    pub fn spawn_on(port: u16, database_url: &str, arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = folder.path().join("log");
+        let file = File::create(&log).expect("a log file");
+        let mut command = command(port, database_url, arguments);
+        command.stdout(file.try_clone().expect("a second handle")).stderr(file);
+        let child = command.spawn().expect("sojourn starts");
+        Self { child, address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), log, _folder: folder }
+    }
+
+    /// Starts it and waits until it serves.
+    pub fn start(database_url: &str, arguments: &[&str]) -> Self {
+        let mut server = Self::spawn(database_url, arguments);
+        server.wait_until_ready();
+        server
+    }
+
+    /// Waits until it serves; panics with its log if it ends instead.
+    pub fn wait_until_ready(&mut self) {
+        wait_until("the server to be ready", || {
+            let ended = self.child.try_wait().expect("a status");
+            assert!(ended.is_none(), "the server ended with {ended:?}: {}", self.log());
+            matches!(self.try_call(&["PING"]), Some(Frame::Line(b'+', _)))
+        });
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// All that it logged so far.
+    pub fn log(&self) -> String {
+        read(&self.log)
+    }
+
+    /// Waits until its log holds this.
+    pub fn wait_for_log(&self, text: &str) {
+        wait_until(&format!("{text:?} in the log: {}", self.log()), || self.log().contains(text));
+    }
+
+    pub fn connect(&self) -> Connection {
+        wait_for("a connection", || Connection::open(self.address).ok())
+    }
+
+    /// One command on a connection of its own; `None` if there is no answer.
+    pub fn try_call(&self, words: &[&str]) -> Option<Frame> {
+        Connection::open(self.address).ok()?.call(words).ok()
+    }
+
+    /// One command on a connection of its own.
+    pub fn call(&self, words: &[&str]) -> Frame {
+        self.connect().call(words).unwrap_or_else(|error| panic!("{words:?}: {error}: {}", self.log()))
+    }
+
+    /// Sends it a signal by its name.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "cannot send {name}");
+    }
+
+    /// `kill -9`, and the end of it.
+    pub fn kill(mut self) {
+        self.child.kill().expect("a running server");
+        self.child.wait().expect("its end");
+    }
+
+    /// Waits until it ends by itself.
+    pub fn wait_for_end(&mut self) -> ExitStatus {
+        let log = self.log.clone();
+        wait_for(&format!("the server to end: {}", read(&log)), || self.child.try_wait().expect("a status"))
+    }
+
+    /// SIGTERM, and its end.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.signal("TERM");
+        self.wait_for_end()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Either fails only if it has ended by itself.
+        let _ended = self.child.kill();
+        let _ended = self.child.wait();
+    }
+}
+
+/// A run that ends by itself: its exit code and all that it printed.
+pub fn run_to_end(database_url: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    run_to_end_on(free_port(), database_url, arguments)
+}
+
+/// The same on a port of the caller's choice.
+pub fn run_to_end_on(port: u16, database_url: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut server = Server::spawn_on(port, database_url, arguments);
+    let status = server.wait_for_end();
+    (status.code(), server.log())
+}
+
+fn read(log: &Path) -> String {
+    String::from_utf8_lossy(&std::fs::read(log).unwrap_or_default()).into_owned()
+}
+
+/// Whether a reply is an error that starts with this word.
+pub fn is_error(frame: &Frame, word: &str) -> bool {
+    matches!(frame, Frame::Line(b'-', text) if text.starts_with(word.as_bytes()))
+}
+
+/// Whether a reply is `+OK`.
+pub fn is_ok(frame: &Frame) -> bool {
+    matches!(frame, Frame::Line(b'+', text) if text == b"OK")
+}
