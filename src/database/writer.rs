@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 
 use super::batch::{Doomed, batch_work, missing_records};
 use super::unit::{Outcome, Unit, Work};
-use super::write_through::{TakenBack, Memory, Status, TouchWrite, WriteThrough, split};
+use super::write_through::{Memory, Status, TakenBack, TouchWrite, WriteThrough, split};
 use super::{Batch, BatchWork, Change, Committed, Database, DatabaseError};
 use crate::clock::Clock;
 

@@ -80,7 +80,8 @@ impl History {
                 let name = format!("{}: {possible:?}, found {found:?}", key.escape_ascii());
                 if possible.acked.is_none() { &mut verdict.undone_deletes } else { &mut verdict.lost }.push(name);
             }
-            let life = |(value, end): &(Vec<u8>, Option<i64>)| Life { value: value.clone(), end: end.map(|end| (end, end)) };
+            let life =
+                |(value, end): &(Vec<u8>, Option<i64>)| Life { value: value.clone(), end: end.map(|end| (end, end)) };
             *possible = Possible { acked: found.as_ref().map(life), sent: Vec::new() };
         }
         for (one, other) in &self.pairs {

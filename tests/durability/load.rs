@@ -162,7 +162,11 @@ impl Writer {
             self.history.sent(key, Some(Life { value: value.clone(), end: None }));
         }
         bytes.extend(encode(&["EXEC"]));
-        Sent { replies: 4, expected: |frame| frame.items().iter().filter(|item| is_ok(item)).count() == 2, keys: vec![one, other] }
+        Sent {
+            replies: 4,
+            expected: |frame| frame.items().iter().filter(|item| is_ok(item)).count() == 2,
+            keys: vec![one, other],
+        }
     }
 
     /// A session as an app stores it, or bytes that no `json` column takes; never one that was there before.
@@ -173,7 +177,8 @@ impl Writer {
             0 => [&[0x80, 0x04, 0x00][..], format!("{}-{version}", self.name).as_bytes(), &[0xff]].concat(),
             _ => {
                 let filling = "x".repeat(self.random.below(300) as usize);
-                format!(r#"{{"cookie":{{"originalMaxAge":3600000}},"n":"{}-{version}","f":"{filling}"}}"#, self.name).into_bytes()
+                format!(r#"{{"cookie":{{"originalMaxAge":3600000}},"n":"{}-{version}","f":"{filling}"}}"#, self.name)
+                    .into_bytes()
             }
         }
     }
@@ -184,8 +189,10 @@ impl Writer {
         let keys: Vec<&Vec<u8>> = self.history.keys.keys().collect();
         let mut all = BTreeMap::new();
         for part in keys.chunks(100) {
-            let asked: Vec<u8> =
-                part.iter().flat_map(|key| [encode(&[&b"GET"[..], key]), encode(&[&b"PEXPIRETIME"[..], key])].concat()).collect();
+            let asked: Vec<u8> = part
+                .iter()
+                .flat_map(|key| [encode(&[&b"GET"[..], key]), encode(&[&b"PEXPIRETIME"[..], key])].concat())
+                .collect();
             connection.send(&asked).expect("a server");
             for key in part {
                 let value = connection.read().expect("a value");

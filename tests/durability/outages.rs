@@ -98,7 +98,9 @@ fn check(server: &Server, all: &[Answers]) {
     for (name, answers) in all.iter().enumerate() {
         for (keys, there) in [(&answers.acked, true), (&answers.refused, false)] {
             for part in keys.chunks(500) {
-                connection.send(&part.iter().flat_map(|key| encode(&["GET", key])).collect::<Vec<u8>>()).expect("a server");
+                connection
+                    .send(&part.iter().flat_map(|key| encode(&["GET", key])).collect::<Vec<u8>>())
+                    .expect("a server");
                 for key in part {
                     let value = connection.read().expect("a value");
                     assert!(matches!(value, Frame::Bulk(..)), "{value:?}: {}", server.log());

@@ -50,10 +50,11 @@ fn a_second_server_waits_and_takes_over_on_postgresql() {
 /// Overwrites one key until the connection ends or an error comes; answers the last version that was acknowledged.
 fn overwrite(mut connection: Connection) -> u64 {
     for version in 1.. {
-        let acked = (0..16).try_for_each(|_| match connection.call(&["SET", "sess:a", &format!(r#"{{"n":{version}}}"#)]) {
-            Ok(reply) if is_ok(&reply) => Ok(()),
-            Ok(_) | Err(_) => Err(()),
-        });
+        let acked =
+            (0..16).try_for_each(|_| match connection.call(&["SET", "sess:a", &format!(r#"{{"n":{version}}}"#)]) {
+                Ok(reply) if is_ok(&reply) => Ok(()),
+                Ok(_) | Err(_) => Err(()),
+            });
         if acked.is_err() {
             return version - 1;
         }

@@ -33,7 +33,9 @@ fn serve(file: &Path, clock: &Clock) -> SocketAddr {
     });
     let address = listens.blocking_recv().expect("an address");
     wait_until("the server to be ready", || {
-        Connection::open(address).and_then(|mut connection| connection.call(&["PING"])).is_ok_and(|reply| matches!(reply, Frame::Line(b'+', _)))
+        Connection::open(address)
+            .and_then(|mut connection| connection.call(&["PING"]))
+            .is_ok_and(|reply| matches!(reply, Frame::Line(b'+', _)))
     });
     address
 }
@@ -60,7 +62,8 @@ fn survives(touch: &[&str]) {
     let touched = connection.call(touch).expect("a reply");
     assert!(is_ok(&touched) || touched.integer() == Some(1), "{touched:?}");
     crash(&before, &after);
-    let mut connection = Connection::open(serve(&after, &Clock::manual(START_MS + 31 * MINUTE_MS))).expect("a connection");
+    let mut connection =
+        Connection::open(serve(&after, &Clock::manual(START_MS + 31 * MINUTE_MS))).expect("a connection");
     let value = connection.call(&["GET", "sess:a"]).expect("a reply");
     assert_eq!(value.bytes(), Some(&br#"{"user":1}"#[..]));
     assert_eq!(connection.call(&["GET", "sess:untouched"]).expect("a reply").bytes(), None);
@@ -131,7 +134,11 @@ fn deleting_a_row_by_sql_logs_out() {
         (touched == Some(0)).then_some(())
     });
     assert_eq!(server.call(&["GET", "sess:hot"]), Frame::Bulk(b'$', None));
-    assert_eq!(postgres.sql(&database, "select count(*) from session where sid = 'hot'"), "0", "no touch resurrects it");
+    assert_eq!(
+        postgres.sql(&database, "select count(*) from session where sid = 'hot'"),
+        "0",
+        "no touch resurrects it"
+    );
     assert_eq!(server.stop().code(), Some(0), "{}", server.log());
     let server = Server::start(&url, &[]);
     assert_eq!(server.call(&["DBSIZE"]).integer(), Some(2));
