@@ -37,6 +37,11 @@ pub struct Memory {
     held: watch::Sender<bool>,
     commits: AtomicU64,
     away: AtomicBool,
+    /// The key that no put is taken for, and how many more scans succeed before an outage.
+    refused: Mutex<Option<Vec<u8>>>,
+    scans_left: AtomicU64,
+    /// Whether the next failure that a test asked for leaves it away.
+    leaves: AtomicBool,
 }
 
 impl Memory {
@@ -67,6 +72,9 @@ impl Memory {
             held: watch::Sender::new(false),
             commits: AtomicU64::new(0),
             away: AtomicBool::new(false),
+            refused: Mutex::default(),
+            scans_left: AtomicU64::new(u64::MAX),
+            leaves: AtomicBool::new(false),
         }
     }
 
@@ -74,6 +82,12 @@ impl Memory {
     /// which is hard to get right; after an outage every commit fails until the next `acquire`. Repeatable: a queue.
     pub fn fail_next(&self, error: DatabaseError) {
         self.failures.lock().push_back(error);
+    }
+
+    /// The next commit fails with this error, and then the database is away: nobody can be asked what came of it.
+    pub fn fail_and_go_away(&self, error: DatabaseError) {
+        self.leaves.store(true, Ordering::SeqCst);
+        self.fail_next(error);
     }
 
     /// While held, a commit waits before it does anything; so a test can look at what is in flight, or drop it.
@@ -84,6 +98,29 @@ impl Memory {
     /// While away, `acquire`, `scan` and `load` fail with an outage, and so do commits.
     pub fn set_away(&self, away: bool) {
         self.away.store(away, Ordering::SeqCst);
+    }
+
+    /// Every batch that puts this key is refused, as a database refuses data that it cannot hold.
+    pub fn refuse(&self, key: Option<&[u8]>) {
+        *self.refused.lock() = key.map(<[u8]>::to_vec);
+    }
+
+    /// After so many more scans the database is away.
+    pub fn go_away_after_scans(&self, count: u64) {
+        self.scans_left.store(count, Ordering::SeqCst);
+    }
+
+    /// Deletes every record of a key, as an operator does by SQL.
+    pub fn delete_by_hand(&self, key: &[u8]) {
+        self.store.lock().records.retain(|id, _| *id.key != *key);
+    }
+
+    /// What is stored of a key of database 0, in whichever table.
+    #[must_use]
+    pub fn stored(&self, key: &[u8]) -> Option<(Value, Expiry)> {
+        let store = self.store.lock();
+        let mut found = store.records.iter().filter(|(id, _)| id.database == 0 && *id.key == *key);
+        found.next().map(|(_, record)| record.clone())
     }
 
     /// How many commits succeeded.
@@ -103,10 +140,25 @@ impl Memory {
         if self.away.load(Ordering::SeqCst) { Err(outage("set away by a test", false)) } else { Ok(()) }
     }
 
+    fn refuses(&self, batch: &Batch) -> bool {
+        let refused = self.refused.lock();
+        let puts = |(id, change): &(RecordId, Change)| {
+            matches!(change, Change::Put { .. }) && refused.as_ref().is_some_and(|refused| **refused == *id.key)
+        };
+        matches!(&batch.work, BatchWork::Changes(changes) if changes.iter().any(puts))
+    }
+
     /// The commit itself, and `failure` where the test wants it.
     fn apply(&self, epoch: i64, batch: &Batch) -> Result<Committed, DatabaseError> {
         self.check_reachable()?;
-        match self.failures.lock().pop_front() {
+        if self.refuses(batch) {
+            return Err(DatabaseError::Refused("a key that a test refuses".to_owned()));
+        }
+        let failure = self.failures.lock().pop_front();
+        if failure.is_some() && self.leaves.swap(false, Ordering::SeqCst) {
+            self.set_away(true);
+        }
+        match failure {
             Some(DatabaseError::Outage { message, in_doubt: true }) => {
                 commit(&mut self.store.lock(), epoch, batch)?;
                 Err(outage(&message, true))
@@ -166,6 +218,10 @@ impl Database for Memory {
         now_ms: i64,
     ) -> Result<Vec<StoredKey>, DatabaseError> {
         self.check_reachable()?;
+        if self.scans_left.fetch_sub(1, Ordering::SeqCst) == 0 {
+            self.scans_left.store(u64::MAX, Ordering::SeqCst);
+            return Err(outage("away after so many scans", false));
+        }
         let store = self.store.lock();
         let is_after = |id: &RecordId| after.is_none_or(|after| (id.database, &id.key) > (after.database, &after.key));
         let found = store

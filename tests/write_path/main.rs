@@ -1,0 +1,192 @@
+//! The write path between memory and the database, with a database that fails and stands still at will: when a ticket is
+//! settled, what is taken back, and how far a touch may lag.
+
+mod failures;
+mod outages;
+mod tickets;
+mod touches;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sojourn::clock::{Clock, Expiry};
+use sojourn::database::memory::Memory;
+use sojourn::database::unit::Outcome;
+use sojourn::database::write_through::{Status, WriteThrough};
+use sojourn::database::writer::{Writer, WriterEnd, WriterSettings};
+use sojourn::database::{Database, DatabaseError, DatabaseSettings, Ownership, SessionTables};
+use sojourn::keyspace::hot::Access;
+use sojourn::keyspace::{Keys, Keyspace, Lock, Tickets};
+use sojourn::telemetry::metrics::Metrics;
+use tokio::task::JoinHandle;
+
+const NOW_MS: i64 = 1_800_000_000_000;
+const MINUTE_MS: i64 = 60_000;
+const WRITE_TIMEOUT: Duration = Duration::from_millis(100);
+/// The longest that a test waits on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A keyspace with a writer and a database that obeys the test.
+struct Rig {
+    keyspace: Arc<Keyspace>,
+    through: Arc<WriteThrough>,
+    database: Arc<Memory>,
+    clock: Clock,
+    writer: JoinHandle<WriterEnd>,
+}
+
+fn settings() -> DatabaseSettings {
+    DatabaseSettings {
+        url: "memory://".to_owned(),
+        session_tables: SessionTables::default(),
+        create_tables: true,
+        timezone: None,
+        write_timeout: WRITE_TIMEOUT,
+        identity: "test:1".to_owned(),
+    }
+}
+
+impl Rig {
+    async fn start() -> Self {
+        Self::on(Arc::new(Memory::open(&settings()))).await
+    }
+
+    /// On a database that holds something already.
+    async fn on(database: Arc<Memory>) -> Self {
+        let Ok(Ownership::Owned { epoch, last_batch }) = database.acquire(None).await else { panic!("it is free") };
+        let metrics = Arc::new(Metrics::new(&[]));
+        let through = Arc::new(WriteThrough::new(false, Arc::clone(&metrics)));
+        let clock = Clock::manual(NOW_MS);
+        let (keyspace, loads) = Keyspace::new(
+            SessionTables::default(),
+            Duration::from_secs(60),
+            clock.clone(),
+            Arc::clone(&through),
+            metrics,
+        );
+        keyspace.load_keys(&*database).await.expect("a database that answers");
+        tokio::spawn(Arc::clone(&keyspace).run_loader(Arc::clone(&database) as Arc<dyn Database>, loads));
+        let hour = Duration::from_secs(3_600);
+        let settings = WriterSettings { write_timeout: WRITE_TIMEOUT, prune_interval: hour, prune_batch: 1_000 };
+        let writer = Writer::new(
+            Arc::clone(&through),
+            Arc::clone(&keyspace) as _,
+            Arc::clone(&database) as _,
+            clock.clone(),
+            settings,
+            (epoch, last_batch),
+        );
+        through.set_status(Status::Up);
+        Self { keyspace, through, database, clock, writer: tokio::spawn(writer.run()) }
+    }
+
+    /// One command over these keys, or one EXEC.
+    fn run<T>(&self, keys: &[&str], command: impl FnOnce(&mut Keys<'_>) -> T) -> (T, Tickets) {
+        let keys: Vec<(u8, &[u8])> = keys.iter().map(|key| (0, key.as_bytes())).collect();
+        let mut locked = self.keyspace.lock(&Lock::Keys(&keys, Access::Write), 0, self.clock.now_ms());
+        let result = command(&mut locked);
+        (result, locked.finish())
+    }
+
+    fn set(&self, key: &str, value: &str) -> Tickets {
+        self.set_until(key, value, Expiry::NEVER)
+    }
+
+    fn set_until(&self, key: &str, value: &str, expiry: Expiry) -> Tickets {
+        let (put, tickets) = self.run(&[key], |keys| keys.put(key.as_bytes(), value.as_bytes(), expiry));
+        put.expect("a write that is taken");
+        tickets
+    }
+
+    fn set_all(&self, pairs: &[(&str, &str)]) -> Tickets {
+        let names: Vec<&str> = pairs.iter().map(|(key, _)| *key).collect();
+        let put = |keys: &mut Keys<'_>| {
+            pairs.iter().try_for_each(|(key, value)| keys.put(key.as_bytes(), value.as_bytes(), Expiry::NEVER))
+        };
+        let (put, tickets) = self.run(&names, put);
+        put.expect("a write that is taken");
+        tickets
+    }
+
+    fn expire(&self, key: &str, expiry: Expiry) -> Tickets {
+        let (set, tickets) = self.run(&[key], |keys| keys.set_expiry(key.as_bytes(), expiry));
+        assert_eq!(set, Ok(true), "{key} is there");
+        tickets
+    }
+
+    fn delete(&self, key: &str) -> (bool, Tickets) {
+        let (deleted, tickets) = self.run(&[key], |keys| keys.delete(key.as_bytes()));
+        (deleted.expect("a write that is taken"), tickets)
+    }
+
+    fn clear(&self) -> Tickets {
+        let mut locked = self.keyspace.lock(&Lock::All, 0, self.clock.now_ms());
+        locked.clear(None).expect("a write that is taken");
+        locked.finish()
+    }
+
+    fn get(&self, key: &str) -> (Option<String>, Tickets) {
+        let (value, tickets) = self.run(&[key], |keys| keys.value(key.as_bytes()));
+        let value = value.expect("a hot value");
+        (value.map(|value| String::from_utf8_lossy(&value).into_owned()), tickets)
+    }
+
+    fn value(&self, key: &str) -> Option<String> {
+        self.get(key).0
+    }
+
+    fn stored(&self, key: &str) -> Option<String> {
+        self.database.stored(key.as_bytes()).map(|(value, _)| String::from_utf8_lossy(&value).into_owned())
+    }
+
+    fn recorded(&self, key: &str) -> Option<Expiry> {
+        self.database.stored(key.as_bytes()).map(|(_, expiry)| expiry)
+    }
+
+    /// Memory and database agree on these keys, and nothing is pending on them.
+    fn assert_agrees(&self, expected: &[(&str, Option<&str>)]) {
+        for (key, value) in expected {
+            let (found, tickets) = self.get(key);
+            assert_eq!(found.as_deref(), *value, "{key} in memory");
+            assert!(tickets.is_empty(), "{key} is settled");
+            assert_eq!(self.stored(key).as_deref(), *value, "{key} in the database");
+        }
+    }
+
+    /// An empty database number: what DBSIZE counts.
+    fn count(&self) -> usize {
+        self.keyspace.counts.keys(0)
+    }
+}
+
+/// The one ticket of a write.
+fn outcome(tickets: &Tickets) -> Outcome {
+    assert_eq!(tickets.len(), 1, "one ticket");
+    tickets[0].outcome()
+}
+
+/// Waits until `is` says yes.
+async fn wait_until(what: &str, is: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is() {
+        assert!(begun.elapsed() < PATIENCE, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Waits for the end of a write.
+async fn settled(tickets: &Tickets) -> Outcome {
+    wait_until("a ticket", || outcome(tickets) != Outcome::Pending).await;
+    outcome(tickets)
+}
+
+/// Lets the writer run as far as it can.
+async fn settle_down() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
+fn outage(in_doubt: bool) -> DatabaseError {
+    DatabaseError::Outage { message: "made by a test".to_owned(), in_doubt }
+}

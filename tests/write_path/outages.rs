@@ -1,0 +1,172 @@
+//! The database goes away: who is told what, what is taken back, and how the batch in doubt is settled.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use sojourn::clock::Expiry;
+use sojourn::database::Database;
+use sojourn::database::memory::Memory;
+use sojourn::database::unit::Outcome;
+use sojourn::database::write_through::Status;
+use sojourn::database::writer::WriterEnd;
+use sojourn::keyspace::KeysError;
+
+use super::{MINUTE_MS, NOW_MS, PATIENCE, Rig, outage, outcome, settings, settle_down, settled, wait_until};
+
+#[tokio::test]
+async fn an_outage_fails_what_waits_and_refuses_what_comes() {
+    let rig = Rig::start().await;
+    settled(&rig.set_until("k", "old", Expiry::at_ms(NOW_MS + 30 * MINUTE_MS))).await;
+    rig.database.hold(true);
+    let sent = rig.set("sent", "1");
+    settle_down().await;
+    let queued = rig.set("k", "new");
+    rig.database.fail_next(outage(false));
+    rig.database.set_away(true);
+    rig.database.hold(false);
+    assert_eq!(settled(&sent).await, Outcome::Failed);
+    assert_eq!(settled(&queued).await, Outcome::Failed);
+    assert_eq!(rig.through.status(), Status::Down);
+    let (refused, tickets) = rig.run(&["k"], |keys| keys.delete(b"k"));
+    assert_eq!(refused, Err(KeysError::DatabaseDown));
+    assert!(tickets.is_empty());
+    // Reads from memory and touches go on.
+    let (value, tickets) = rig.get("k");
+    assert_eq!((value.as_deref(), tickets.len()), (Some("old"), 0));
+    assert!(rig.expire("k", Expiry::at_ms(NOW_MS + 30 * MINUTE_MS + 1_000)).is_empty());
+    let begun = Instant::now();
+    assert!(rig.through.barrier().await.is_err(), "SAVE says so at once");
+    assert!(begun.elapsed() < PATIENCE / 4);
+    rig.database.set_away(false);
+    wait_until("the recovery", || rig.through.status() == Status::Up).await;
+    assert_eq!(settled(&rig.set("later", "1")).await, Outcome::Committed);
+    rig.assert_agrees(&[("sent", None), ("k", Some("old")), ("later", Some("1"))]);
+    rig.through.barrier().await.expect("everything is committed");
+    assert_eq!(rig.recorded("k"), Some(Expiry::at_ms(NOW_MS + 30 * MINUTE_MS + 1_000)));
+}
+
+#[tokio::test]
+async fn a_short_outage_is_not_noticed() {
+    let rig = Rig::start().await;
+    rig.database.fail_next(outage(false));
+    assert_eq!(settled(&rig.set("a", "1")).await, Outcome::Committed);
+    rig.database.fail_next(outage(true));
+    assert_eq!(settled(&rig.set("b", "1")).await, Outcome::Committed, "the number of the last batch says so");
+    rig.assert_agrees(&[("a", Some("1")), ("b", Some("1"))]);
+}
+
+#[tokio::test]
+async fn what_is_in_doubt_is_said_to_be_and_settled_later() {
+    let rig = Rig::start().await;
+    settled(&rig.set("k", "old")).await;
+    rig.database.hold(true);
+    let doubtful = rig.set("k", "doubtful");
+    settle_down().await;
+    let queued = rig.set("k", "queued");
+    rig.database.fail_and_go_away(outage(true));
+    rig.database.hold(false);
+    assert_eq!(settled(&doubtful).await, Outcome::Unknown);
+    assert_eq!(queued.last().expect("a ticket").outcome(), Outcome::Failed);
+    let (value, seen) = rig.get("k");
+    assert_eq!((value.as_deref(), outcome(&seen)), (Some("doubtful"), Outcome::Unknown), "who reads it is told too");
+    rig.database.set_away(false);
+    wait_until("the answer", || outcome(&doubtful) == Outcome::Committed).await;
+    rig.assert_agrees(&[("k", Some("doubtful"))]);
+}
+
+#[tokio::test]
+async fn a_commit_that_stands_still_is_not_committed() {
+    let rig = Rig::start().await;
+    settled(&rig.set("k", "old")).await;
+    rig.database.hold(true);
+    let written = rig.set("k", "new");
+    assert_eq!(settled(&written).await, Outcome::Failed, "the reconnect says that it is not committed");
+    rig.assert_agrees(&[("k", Some("old"))]);
+    rig.database.hold(false);
+    wait_until("the recovery", || rig.through.status() == Status::Up).await;
+    assert_eq!(settled(&rig.set("k", "newer")).await, Outcome::Committed);
+    rig.assert_agrees(&[("k", Some("newer"))]);
+}
+
+#[tokio::test]
+async fn who_waits_is_told_also_where_each_reconnect_succeeds() {
+    let rig = Rig::start().await;
+    settled(&rig.set("k", "old")).await;
+    // A full disk: connections and the small commit of the epoch succeed, each batch fails.
+    for _ in 0..1_000 {
+        rig.database.fail_next(outage(false));
+    }
+    let begun = Instant::now();
+    assert_eq!(settled(&rig.set("k", "new")).await, Outcome::Failed);
+    assert!(begun.elapsed() < PATIENCE / 2);
+    rig.assert_agrees(&[("k", Some("old"))]);
+}
+
+#[tokio::test]
+async fn a_clear_in_doubt_is_remembered_by_what_came_after_it() {
+    let rig = Rig::start().await;
+    settled(&rig.set("k", "old")).await;
+    rig.database.hold(true);
+    let cleared = rig.clear();
+    settle_down().await;
+    let after = rig.set("k", "after");
+    rig.database.fail_and_go_away(outage(true));
+    rig.database.hold(false);
+    assert_eq!(settled(&cleared).await, Outcome::Unknown);
+    assert_eq!(after.last().expect("a ticket").outcome(), Outcome::Failed);
+    rig.database.set_away(false);
+    wait_until("the answer", || outcome(&cleared) == Outcome::Committed).await;
+    rig.assert_agrees(&[("k", None)]);
+    assert_eq!(rig.count(), 0);
+}
+
+#[tokio::test]
+async fn who_loses_the_database_acknowledges_nothing_more() {
+    let rig = Rig::start().await;
+    rig.database.hold(true);
+    let sent = rig.set("a", "1");
+    settle_down().await;
+    let queued = rig.set("b", "1");
+    rig.database.steal("other:2");
+    rig.database.hold(false);
+    assert_eq!(settled(&sent).await, Outcome::Failed);
+    assert_eq!(settled(&queued).await, Outcome::Failed);
+    assert_eq!(rig.through.status(), Status::Lost);
+    assert_eq!(rig.stored("a"), None);
+    assert_eq!(rig.writer.await.expect("its end"), WriterEnd::Fenced("other:2".to_owned()));
+}
+
+#[tokio::test]
+async fn what_is_in_doubt_when_another_took_over_stays_unknown() {
+    let rig = Rig::start().await;
+    rig.database.hold(true);
+    let sent = rig.set("a", "1");
+    settle_down().await;
+    let queued = rig.set("b", "1");
+    // The commit is left in the middle, and the reconnect finds a new owner.
+    rig.database.steal("other:2");
+    assert_eq!(settled(&sent).await, Outcome::Unknown);
+    assert_eq!(settled(&queued).await, Outcome::Failed);
+    assert_eq!(rig.writer.await.expect("its end"), WriterEnd::Fenced("other:2".to_owned()));
+}
+
+#[tokio::test]
+async fn keys_of_a_first_try_do_not_stay() {
+    let database = Arc::new(Memory::open(&settings()));
+    let rig = Rig::on(Arc::clone(&database)).await;
+    settled(&rig.set_all(&[("sess:a", r#"{"a":1}"#), ("sess:b", r#"{"b":1}"#)])).await;
+    rig.through.stop();
+    rig.writer.await.expect("its end");
+    // The second table cannot be read any more, and meanwhile another server logs somebody out.
+    database.go_away_after_scans(1);
+    assert!(rig.keyspace.load_keys(&*database as &dyn Database).await.is_err());
+    database.delete_by_hand(b"sess:a");
+    assert_eq!(rig.keyspace.load_keys(&*database as &dyn Database).await.expect("a second try"), 1);
+    assert_eq!(rig.keyspace.counts.keys(0), 1);
+    assert_eq!(
+        rig.keyspace
+            .lock(&sojourn::keyspace::Lock::Keys(&[(0, b"sess:a")], sojourn::keyspace::hot::Access::Read), 0, NOW_MS)
+            .expiry(b"sess:a"),
+        None
+    );
+}

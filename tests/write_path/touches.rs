@@ -1,0 +1,152 @@
+//! A touch is answered at once and lags within its bound; whatever is more than a touch is not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::prelude::{ProptestConfig, proptest};
+use sojourn::clock::Expiry;
+use sojourn::database::unit::Outcome;
+use sojourn::database::writer::WriterEnd;
+
+use super::{MINUTE_MS, NOW_MS, Rig, settled, wait_until};
+
+const TTL_MS: i64 = 30 * MINUTE_MS;
+
+fn end(offset_ms: i64) -> Expiry {
+    Expiry::at_ms(NOW_MS + TTL_MS + offset_ms)
+}
+
+/// A session of 30 minutes, committed.
+async fn with_session() -> Rig {
+    let rig = Rig::start().await;
+    assert_eq!(settled(&rig.set_until("sess:a", r#"{"a":1}"#, end(0))).await, Outcome::Committed);
+    rig
+}
+
+#[tokio::test]
+async fn a_touch_within_its_bound_waits_for_nothing() {
+    let rig = with_session().await;
+    rig.database.hold(true);
+    assert!(rig.expire("sess:a", end(MINUTE_MS)).is_empty());
+    assert_eq!(rig.recorded("sess:a"), Some(end(0)));
+    assert!(!rig.expire("sess:a", end(MINUTE_MS + 1)).is_empty(), "a millisecond beyond the touch interval");
+    rig.database.hold(false);
+}
+
+#[tokio::test]
+async fn a_short_session_lags_by_a_tenth_of_its_life() {
+    let rig = Rig::start().await;
+    settled(&rig.set_until("sess:a", r#"{"a":1}"#, Expiry::at_ms(NOW_MS + 10_000))).await;
+    assert!(rig.expire("sess:a", Expiry::at_ms(NOW_MS + 11_000)).is_empty());
+    let beyond = rig.expire("sess:a", Expiry::at_ms(NOW_MS + 12_000));
+    assert_eq!(settled(&beyond).await, Outcome::Committed);
+    assert_eq!(rig.recorded("sess:a"), Some(Expiry::at_ms(NOW_MS + 12_000)));
+}
+
+#[tokio::test]
+async fn only_a_longer_life_of_the_same_bytes_is_a_touch() {
+    let rig = with_session().await;
+    let value = r#"{"a":1}"#;
+    assert!(rig.set_until("sess:a", value, end(1_000)).is_empty(), "the same bytes");
+    let not_touches: [(&str, Expiry); 3] =
+        [(r#"{"a":2}"#, end(2_000)), (r#"{"a":2}"#, end(1_000)), (r#"{"a":2}"#, Expiry::NEVER)];
+    for (value, expiry) in not_touches {
+        let written = rig.set_until("sess:a", value, expiry);
+        assert_eq!(settled(&written).await, Outcome::Committed, "{value} until {expiry:?}");
+        assert_eq!(rig.recorded("sess:a"), Some(expiry));
+    }
+    settled(&rig.expire("sess:a", end(0))).await;
+    assert_eq!(rig.recorded("sess:a"), Some(end(0)), "shortening");
+    settled(&rig.expire("sess:a", Expiry::NEVER)).await;
+    assert_eq!(rig.recorded("sess:a"), Some(Expiry::NEVER), "PERSIST");
+}
+
+#[tokio::test]
+async fn a_set_on_a_pending_key_is_no_touch() {
+    let rig = Rig::start().await;
+    rig.database.hold(true);
+    rig.set_until("sess:a", r#"{"a":1}"#, end(0));
+    assert!(!rig.set_until("sess:a", r#"{"a":1}"#, end(1_000)).is_empty());
+    rig.database.hold(false);
+    wait_until("the commit", || rig.recorded("sess:a") == Some(end(1_000))).await;
+}
+
+#[tokio::test]
+async fn a_flush_writes_the_end_of_its_moment() {
+    let rig = with_session().await;
+    for offset_ms in [1_000, 2_000, 3_000] {
+        assert!(rig.expire("sess:a", end(offset_ms)).is_empty());
+    }
+    rig.clock.advance_ms(MINUTE_MS);
+    wait_until("the flush", || rig.recorded("sess:a") == Some(end(3_000))).await;
+    assert_eq!(rig.through.metrics.touch_rows_written.get(), 1, "one row for three touches");
+}
+
+#[tokio::test]
+async fn a_flush_never_resurrects() {
+    let rig = with_session().await;
+    assert!(rig.expire("sess:a", end(1_000)).is_empty());
+    assert_eq!(settled(&rig.delete("sess:a").1).await, Outcome::Committed);
+    rig.clock.advance_ms(MINUTE_MS);
+    rig.through.barrier().await.expect("a barrier");
+    rig.assert_agrees(&[("sess:a", None)]);
+    // A new session under the same key is not touched by what the old one left.
+    let written = rig.set_until("sess:a", r#"{"b":1}"#, Expiry::at_ms(NOW_MS + 5 * MINUTE_MS));
+    assert_eq!(settled(&written).await, Outcome::Committed);
+    rig.through.barrier().await.expect("a barrier");
+    assert_eq!(rig.recorded("sess:a"), Some(Expiry::at_ms(NOW_MS + 5 * MINUTE_MS)));
+}
+
+#[tokio::test]
+async fn a_row_deleted_by_hand_is_forgotten_at_the_flush() {
+    let rig = with_session().await;
+    rig.database.delete_by_hand(b"sess:a");
+    assert!(rig.expire("sess:a", end(1_000)).is_empty());
+    rig.through.barrier().await.expect("a barrier");
+    rig.assert_agrees(&[("sess:a", None)]);
+    assert_eq!(rig.count(), 0);
+}
+
+#[tokio::test]
+async fn a_stop_flushes() {
+    let rig = with_session().await;
+    assert!(rig.expire("sess:a", end(1_000)).is_empty());
+    rig.through.stop();
+    let Rig { writer, database, .. } = rig;
+    assert_eq!(writer.await.expect("its end"), WriterEnd::Stopped);
+    assert_eq!(Arc::clone(&database).stored(b"sess:a").map(|(_, expiry)| expiry), Some(end(1_000)));
+}
+
+/// What the database has recorded lags behind memory by no more than a minute or a tenth of the life that is left.
+async fn assert_never_lags(steps: &[(u16, u16)]) {
+    let rig = with_session().await;
+    for (pause_s, ttl_s) in steps {
+        rig.clock.advance_ms(i64::from(*pause_s) * 1_000);
+        // The writer looks at the touches every quarter of a second; a barrier stands for that time.
+        let now_ms = rig.clock.now_ms();
+        let (alive, _) = rig.run(&["sess:a"], |keys| keys.expiry(b"sess:a"));
+        if alive.is_none() {
+            return;
+        }
+        let expiry = Expiry::at_ms(now_ms + 1_000 * i64::from(*ttl_s));
+        let tickets = rig.expire("sess:a", expiry);
+        if !tickets.is_empty() {
+            assert_eq!(settled(&tickets).await, Outcome::Committed);
+        }
+        let recorded_ms = rig.recorded("sess:a").and_then(Expiry::as_ms).expect("a record with an end");
+        let lag_ms = now_ms + 1_000 * i64::from(*ttl_s) - recorded_ms;
+        let bound_ms = MINUTE_MS.min(1_000 * i64::from(*ttl_s) / 10);
+        assert!((0..=bound_ms).contains(&lag_ms), "a lag of {lag_ms} ms, allowed {bound_ms}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #[test]
+    fn no_record_lags_beyond_the_bound(steps in vec((0_u16..200, 1_u16..4_000), 1..40)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(assert_never_lags(&steps));
+        runtime.shutdown_timeout(Duration::ZERO);
+    }
+}
