@@ -116,7 +116,10 @@ fn life(value: &str, end: Option<(i64, i64)>) -> Option<Life> {
     Some(Life { value: value.as_bytes().to_vec(), end })
 }
 
-fn found(keys: &[(&str, Option<(&str, Option<i64>)>)]) -> BTreeMap<Vec<u8>, Found> {
+/// A key, and its value and TTL if it is there.
+type Planted<'a> = (&'a str, Option<(&'a str, Option<i64>)>);
+
+fn found(keys: &[Planted<'_>]) -> BTreeMap<Vec<u8>, Found> {
     let owned = |found: &(&str, Option<i64>)| (found.0.as_bytes().to_vec(), found.1);
     keys.iter().map(|(key, state)| (key.as_bytes().to_vec(), state.as_ref().map(owned))).collect()
 }

@@ -1,6 +1,8 @@
 //! The write path between memory and the database, with a database that fails and stands still at will: when a ticket is
 //! settled, what is taken back, and how far a touch may lag.
 
+#![expect(clippy::expect_used, reason = "a test that cannot go on must fail, in its helpers too")]
+
 mod failures;
 mod outages;
 mod tickets;
