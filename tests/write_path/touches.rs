@@ -142,7 +142,7 @@ async fn assert_never_lags(steps: &[(u16, u16)]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn no_record_lags_beyond_the_bound(steps in vec((0_u16..200, 1_u16..4_000), 1..40)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
