@@ -136,11 +136,19 @@ fn reset(app: &App, client: &mut Client, _: &Request) -> CommandResult {
 }
 
 fn select(app: &App, client: &mut Client, request: &Request) -> CommandResult {
+    choose(client, selected(app, request)?);
+    Ok(Reply::OK)
+}
+
+/// The database that a SELECT selects; an EXEC asks before it locks the keys behind it.
+///
+/// # Errors
+/// No number, or none of a database.
+pub(super) fn selected(app: &App, request: &Request) -> Result<u8, CommandError> {
     let index = i32::try_from(args::integer(&request[1])?)
         .map_err(|_| CommandError::other("ERR value is out of range, value must between -2147483648 and 2147483647"))?;
     let database = u8::try_from(index).ok().filter(|database| *database < app.settings.read().databases);
-    choose(client, database.ok_or_else(|| CommandError::other("ERR DB index is out of range"))?);
-    Ok(Reply::OK)
+    database.ok_or_else(|| CommandError::other("ERR DB index is out of range"))
 }
 
 fn choose(client: &mut Client, database: u8) {

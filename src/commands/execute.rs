@@ -5,8 +5,10 @@ use std::time::Instant;
 
 use smallvec::SmallVec;
 
+use super::connection;
 use super::error::CommandError;
 use super::table::{self, CommandResult, Flag, Handler, KeyPositions, Loads, Row};
+use super::transaction;
 use crate::app::{App, Client, Transaction};
 use crate::database::write_through::Status;
 use crate::keyspace::hot::Access;
@@ -92,6 +94,12 @@ pub fn cold_keys(app: &App, client: &Client, request: &Request) -> Vec<(u8, Vec<
     cold(&locked, &keys)
 }
 
+/// What a request answers whose cold values could not be loaded; an EXEC is over then.
+pub fn not_loaded(app: &App, client: &mut Client, line: String) -> Reply {
+    transaction::abandon(client);
+    error_reply(app, &CommandError::other(line))
+}
+
 /// A request that no handler sees: it spoils the transaction under way, and an EXEC ends it (server.c, `rejectCommand`).
 fn rejected(app: &App, client: &mut Client, request: &Request, error: CommandError) -> Step {
     let row = table::find(&request[0]);
@@ -99,9 +107,7 @@ fn rejected(app: &App, client: &mut Client, request: &Request, error: CommandErr
         stats.rejected.increment();
     }
     if row.is_some_and(|row| matches!(row.handler, Handler::Exec)) {
-        client.transaction = None;
-        client.watch.clear();
-        client.info.note_queued(None);
+        transaction::abandon(client);
         let line = error.to_string();
         let reason = line.strip_prefix("ERR ").unwrap_or(&line);
         return refused(app, &CommandError::other(format!("EXECABORT Transaction discarded because of: {reason}")));
@@ -206,7 +212,7 @@ fn exec(app: &App, client: &mut Client, now_ms: i64) -> Step {
     if transaction.aborted {
         return refused(app, &CommandError::other("EXECABORT Transaction discarded because of previous errors."));
     }
-    let plan = Plan::of(&transaction, &watch, client.database);
+    let plan = Plan::of(app, &transaction, &watch, client.database);
     let lock = if plan.whole { Lock::All } else { Lock::Keys(&plan.locks, Access::Write) };
     let mut locked = app.keyspace.lock(&lock, client.database, now_ms);
     if watch_failed(&mut locked, &watch, client.database) {
@@ -224,6 +230,7 @@ fn exec(app: &App, client: &mut Client, now_ms: i64) -> Step {
         client.watch = watch;
         return Step::Load(cold);
     }
+    locked.begin_exec();
     let mut replies = Vec::with_capacity(transaction.queue.len());
     for request in &transaction.queue {
         replies.push(run_queued(app, client, &mut locked, request));
@@ -240,12 +247,12 @@ struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    fn of(transaction: &'a Transaction, watch: &'a Watch, mut database: u8) -> Self {
+    fn of(app: &App, transaction: &'a Transaction, watch: &'a Watch, mut database: u8) -> Self {
         let mut plan = Self { locks: SmallVec::new(), values: SmallVec::new(), whole: false, writes: false };
         for request in &transaction.queue {
             let Ok(row) = table::resolve(request) else { continue };
             if row.name == "select" {
-                database = selected(request).unwrap_or(database);
+                database = connection::selected(app, request).unwrap_or(database);
             }
             let keys = keys_of(row, request, database);
             if reads_values(row, request) {
@@ -258,11 +265,6 @@ impl<'a> Plan<'a> {
         plan.locks.extend(watch.keys().iter().map(|watched| (watched.database, &*watched.key)));
         plan
     }
-}
-
-/// The database that a queued SELECT will select, if it will.
-fn selected(request: &Request) -> Option<u8> {
-    std::str::from_utf8(request.get(1)?).ok()?.parse().ok()
 }
 
 /// Whether a watched key was changed or has expired; the answer waits for what is pending on the watched keys.

@@ -74,6 +74,17 @@ pub struct TouchWrite {
     pub expiry: Expiry,
 }
 
+/// What a flush takes from the touch queue.
+#[derive(Clone, Debug, Default)]
+pub struct DueTouches {
+    /// How many keys were taken.
+    pub taken: usize,
+    /// How many of them went back, since a unit of theirs is under way.
+    pub postponed: usize,
+    /// What is to be written, each record once.
+    pub writes: Vec<TouchWrite>,
+}
+
 /// Units that fail, and those that go on standing though they are not committed: each in the order in which it took effect.
 /// A unit that stands and shares a key with one that failed is older than that one.
 #[derive(Clone, Debug, Default)]
@@ -96,15 +107,14 @@ pub trait Memory: Send + Sync {
     /// How many touches wait.
     fn touches_waiting(&self) -> usize;
 
-    /// Takes up to `limit` touches that are due at `now_ms`; answers how many it took, and those of them that must be
-    /// written now. Those that have a unit under way go back to the queue.
-    fn due_touches(&self, now_ms: i64, limit: usize) -> (usize, Vec<TouchWrite>);
+    /// Takes up to `limit` touches that are due at `now_ms`. Those that have a unit under way go back to the queue.
+    fn due_touches(&self, now_ms: i64, limit: usize) -> DueTouches;
 
     /// These touches are durable, but for those whose record is missing: those keys are forgotten.
     fn touches_committed(&self, touches: &[TouchWrite], missing: &[RecordId]);
 
-    /// These touches were not written; they are due again at once.
-    fn touches_failed(&self, touches: Vec<TouchWrite>);
+    /// These touches were not written; they are due again after `pause`.
+    fn touches_failed(&self, touches: &[TouchWrite], pause: Duration);
 }
 
 impl WriteThrough {
@@ -145,9 +155,15 @@ impl WriteThrough {
     pub fn refuses_writes(&self) -> bool {
         match self.status() {
             Status::Up | Status::Loading => false,
-            Status::Down => !self.everysec || self.backlog() >= EVERYSEC_BACKLOG_MAX,
+            Status::Down => !self.everysec || self.has_full_backlog(),
             Status::Lost => true,
         }
+    }
+
+    /// Under `everysec` writes are refused long before the queue is full: at its limit nobody would be served.
+    fn has_full_backlog(&self) -> bool {
+        let queue = self.queue.lock();
+        queue.units.len() >= EVERYSEC_BACKLOG_MAX || queue.bytes >= QUEUE_BYTES_MAX / 2
     }
 
     /// Whether replies wait for their tickets.
@@ -221,7 +237,7 @@ impl WriteThrough {
                 Outcome::Committed => return Ok(()),
                 outcome @ (Outcome::Failed | Outcome::Unknown) => return Err(outcome),
                 Outcome::Pending => {
-                    if self.status() == Status::Lost || settlements.changed().await.is_err() {
+                    if matches!(self.status(), Status::Lost | Status::Down) || settlements.changed().await.is_err() {
                         return Err(Outcome::Failed);
                     }
                 }
@@ -310,8 +326,7 @@ impl WriteThrough {
     /// Forgets what is queued, of an ownership that has ended before the first answer.
     pub fn forget(&self) {
         let mut queue = self.queue.lock();
-        queue.units.clear();
-        queue.bytes = 0;
+        *queue = Queue::default();
     }
 }
 

@@ -2,17 +2,18 @@
 //! said, splits a batch that was refused until the guilty unit stands alone, and sits out outages.
 
 mod outage;
+mod upkeep;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
-use tracing::{error, info, warn};
+use tracing::warn;
 
 use super::batch::{Doomed, batch_work, missing_records};
 use super::unit::{Outcome, Unit, Work};
-use super::write_through::{Memory, Status, TakenBack, TouchWrite, WriteThrough, split};
-use super::{Batch, BatchWork, Change, Committed, Database, DatabaseError};
+use super::write_through::{Memory, Status, TakenBack, WriteThrough, split};
+use super::{Batch, BatchWork, Committed, Database, DatabaseError};
 use crate::clock::Clock;
 
 /// The most changes of one commit: larger batches gain little (63 000 rows/s at 1 024 against 50 000 at 64) and make their first reply late.
@@ -27,11 +28,11 @@ const TOUCH_TICK: Duration = Duration::from_millis(250);
 /// How often an idle owner renews its ownership; a waiting server takes over after five of these.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 
-/// The pause after touches that the database did not take: whatever holds them up is not over at once.
-const TOUCH_PAUSE: Duration = Duration::from_millis(50);
-
 /// The longest that deleting all keys may take: millions of rows.
 const CLEAR_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// How often a batch is sent that takes longer than `write-timeout`, before it is split.
+const TIMEOUT_TRIES: u32 = 2;
 
 /// How often a batch that collided with another transaction is sent again.
 const CONFLICT_TRIES: u32 = 5;
@@ -192,7 +193,7 @@ impl Writer {
         work: BatchWork,
         units: &mut Vec<Unit>,
     ) -> Result<Result<Committed, DatabaseError>, Ended> {
-        let mut collisions = 0;
+        let (mut collisions, mut timeouts) = (0, 0);
         let mut batch = Batch { number: self.last_batch + 1, work };
         let begun = Instant::now();
         loop {
@@ -227,6 +228,7 @@ impl Writer {
                     return Err(Ended(WriterEnd::Fenced(owner)));
                 }
                 Err(error @ (DatabaseError::Unusable(_) | DatabaseError::Outage { .. })) => {
+                    timeouts += u32::from(sent.elapsed() >= self.limit(&batch));
                     let in_doubt = matches!(error, DatabaseError::Outage { in_doubt: true, .. });
                     let message = error.to_string();
                     match self.sit_out(&message, in_doubt, batch.number, units, begun).await {
@@ -237,6 +239,10 @@ impl Writer {
                             units.iter().for_each(|unit| unit.ticket.settle(outcome));
                             return Err(ended);
                         }
+                    }
+                    if timeouts == TIMEOUT_TRIES {
+                        // The database comes back each time and this work never ends: one of its units is too large.
+                        return Ok(Err(DatabaseError::Refused("it takes longer than write-timeout".to_owned())));
                     }
                     if units.is_empty() && !matches!(&batch.work, BatchWork::Changes(changes) if changes.is_empty()) {
                         // Touches and prunes are gathered anew, and units that failed are gone.
@@ -282,59 +288,6 @@ impl Writer {
         });
         self.through.metrics.units_failed.add(count as u64);
         self.through.announce();
-    }
-
-    /// Writes the touches that are due at `now_ms`, batch by batch.
-    async fn flush_touches(&mut self, now_ms: i64) -> Result<(), Ended> {
-        // Counted once: touches that come meanwhile, or that go back to the queue, wait for the next flush.
-        let mut waiting = self.memory.touches_waiting();
-        while waiting > 0 {
-            let (taken, touches) = self.memory.due_touches(now_ms, BATCH_CHANGES_MAX.min(waiting));
-            if taken == 0 {
-                break;
-            }
-            waiting = waiting.saturating_sub(taken);
-            if !touches.is_empty() {
-                self.commit_touches(touches).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn commit_touches(&mut self, touches: Vec<TouchWrite>) -> Result<(), Ended> {
-        let changes = touches.iter().map(|touch| (touch.id.clone(), Change::Expire { expiry: touch.expiry })).collect();
-        let work = BatchWork::Changes(changes);
-        match self.commit_whole(work.clone(), &mut Vec::new()).await? {
-            Ok(done) => {
-                self.through.metrics.touch_rows_written.add(touches.len() as u64);
-                self.memory.touches_committed(&touches, &missing_records(&work, &done));
-            }
-            Err(DatabaseError::Refused(message)) => {
-                error!(error = message, "the database refused touches, which are dropped");
-            }
-            Err(_) => {
-                self.memory.touches_failed(touches);
-                tokio::time::sleep(TOUCH_PAUSE).await;
-            }
-        }
-        Ok(())
-    }
-
-    /// Deletes expired records. The time is read before the touches are flushed, so that no record goes whose touch waits.
-    async fn prune(&mut self) -> Result<(), Ended> {
-        self.last_prune = Instant::now();
-        let before_ms = self.clock.now_ms();
-        self.flush_touches(i64::MAX).await?;
-        let work = BatchWork::Prune { before_ms, limit: self.settings.prune_batch };
-        if let Ok(done) = self.commit_whole(work, &mut Vec::new()).await?
-            && done.pruned > 0
-        {
-            self.through.metrics.pruned_records.add(done.pruned);
-            info!(records = done.pruned, "expired records were deleted");
-            // More may be waiting: go on after the units that came meanwhile.
-            self.last_prune = Instant::now().checked_sub(self.settings.prune_interval).unwrap_or(self.last_prune);
-        }
-        Ok(())
     }
 
     fn count_commit(&self, batch: &Batch, took: Duration) {

@@ -136,6 +136,7 @@ impl Locked<'_> {
     /// The entry of a key.
     #[must_use]
     pub fn entry(&self, spot: Spot, database: u8, key: &[u8]) -> Option<&Entry> {
+        debug_assert!(self.holds(spot.shard), "a key is looked up in a shard that is not locked");
         self.shard(spot.shard)?.find(spot.hash, |(name, _)| is(name, database, key)).map(|(_, entry)| entry)
     }
 
@@ -148,6 +149,7 @@ impl Locked<'_> {
 
     /// Adds the entry of a key that has none.
     pub fn insert(&mut self, spot: Spot, name: Name, entry: Entry) {
+        debug_assert!(self.holds(spot.shard), "a key is added to a shard that is not locked");
         let hasher = self.hot.map.hasher().clone();
         if let Some(shard) = self.shard_mut(spot.shard) {
             shard.insert_unique(spot.hash, (name, entry), |(name, _)| hasher.hash_one((name.database, &*name.key)));

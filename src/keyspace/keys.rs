@@ -37,6 +37,7 @@ pub struct Keys<'a> {
     database: u8,
     /// Asked once, under the locks: a command or an EXEC is refused as a whole, never from its middle on.
     refused: bool,
+    exec: bool,
     changes: SmallVec<[(RecordId, Change); 1]>,
     cleared: Option<Option<u8>>,
     ticket: Option<Ticket>,
@@ -51,6 +52,7 @@ impl<'a> Keys<'a> {
             now_ms,
             database,
             refused: keyspace.write_through.refuses_writes(),
+            exec: false,
             changes: SmallVec::new(),
             cleared: None,
             ticket: None,
@@ -185,29 +187,35 @@ impl<'a> Keys<'a> {
         Ok(true)
     }
 
+    /// From now on all changes are those of one EXEC.
+    pub fn begin_exec(&mut self) {
+        self.exec = true;
+    }
+
     /// Deletes all keys of one Redis database, or of all. Needs the whole keyspace locked.
     ///
     /// # Errors
     /// [`KeysError::DatabaseDown`]; nothing has changed then.
     pub fn clear(&mut self, database: Option<u8>) -> Result<(), KeysError> {
         self.check_writable()?;
-        // What this EXEC changed so far commits as a unit of its own before the barrier: every lock is held until both are queued.
-        self.queue();
         let ticket = self.own_ticket();
-        self.cleared = Some(database);
         for number in 0..SHARDS {
             let Some(shard) = self.locked.shard_mut(number) else { continue };
-            for (name, entry) in shard.iter_mut() {
-                if database.is_none_or(|database| database == name.database) {
-                    entry.mark(&ticket);
-                    if let Some(life) = entry.life.take() {
-                        self.keyspace.counts.shift(number, name.database, Some(&life), None);
-                        self.keyspace.watches.changed(name.database, &name.key);
-                    }
+            let chosen = |name: &Name| database.is_none_or(|database| database == name.database);
+            for (name, entry) in shard.iter_mut().filter(|(name, _)| chosen(name)) {
+                entry.mark(&ticket);
+                let Some(life) = entry.life.take() else { continue };
+                self.keyspace.counts.shift(number, name.database, Some(&life), None);
+                self.keyspace.watches.changed(name.database, &name.key);
+                if self.exec {
+                    self.changes.push((record(name, life.home), Change::Delete));
                 }
             }
         }
-        self.queue();
+        if !self.exec {
+            // Alone it is a barrier, which deletes without naming the keys; in an EXEC it is one change among the others.
+            self.cleared = Some(database);
+        }
         Ok(())
     }
 
@@ -221,7 +229,22 @@ impl<'a> Keys<'a> {
                 self.keyspace.expire_shard(number, shard, self.now_ms);
             }
         }
-        self.keyspace.counts.keys(self.database)
+        self.keyspace.counts.keys(self.database).saturating_sub(self.ended_but_pending())
+    }
+
+    /// Keys that have ended and stay in memory, since a unit of theirs is under way.
+    fn ended_but_pending(&self) -> usize {
+        let (database, now_ms) = (self.database, self.now_ms);
+        let ended = |(name, entry): &&(Name, Entry)| {
+            name.database == database && entry.life.is_some() && entry.live(now_ms).is_none()
+        };
+        let count = |number| match self.locked.shard(number) {
+            Some(shard) => shard.iter().filter(ended).count(),
+            None => {
+                self.keyspace.hot.lock_shard(number).shard(number).map_or(0, |shard| shard.iter().filter(ended).count())
+            }
+        };
+        self.keyspace.shards_due(now_ms).map(count).sum()
     }
 
     /// The number of scan steps; a SCAN cursor is a step, below 2^31.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
+use tracing::warn;
 
 use super::Keyspace;
 use super::entry::{Entry, Life, Name};
@@ -13,6 +14,7 @@ use super::keys::record;
 use crate::clock::Expiry;
 use crate::database::unit::{Ticket, Unit, Work};
 use crate::database::{Change, Database, DatabaseError, Home, RecordId, StoredKey, Value};
+use crate::telemetry::metrics::DATABASES_MAX;
 
 /// Keys of one page while they are read at the start: a few megabytes in memory, a few milliseconds in the database.
 const SCAN_PAGE: u32 = 10_000;
@@ -70,6 +72,10 @@ impl Keyspace {
     /// Adds a key that a table holds. If two tables hold it, the one that was read first wins: the other record is deleted.
     fn add_stored(&self, stored: StoredKey, home: Home) {
         let StoredKey { database, key, expiry } = stored;
+        if usize::from(database) >= DATABASES_MAX {
+            warn!(database, "a record of a database that no client can select is left alone");
+            return;
+        }
         let spot = self.hot.spot(database, &key);
         let mut locked = self.hot.lock_shard(spot.shard);
         let known = locked.entry(spot, database, &key).and_then(|entry| entry.life.as_ref()).map(|life| life.home);

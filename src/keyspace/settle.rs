@@ -2,13 +2,14 @@
 //! waits for; a later one goes on waiting.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use super::Keyspace;
 use super::entry::{Entry, Name, apply};
 use super::hot::{Locked, SHARDS};
 use super::keys::record;
 use crate::database::unit::{Ticket, Unit, Work};
-use crate::database::write_through::{Memory, TakenBack, TouchWrite};
+use crate::database::write_through::{DueTouches, Memory, TakenBack, TouchWrite};
 use crate::database::{Change, RecordId};
 
 impl Memory for Keyspace {
@@ -48,11 +49,17 @@ impl Memory for Keyspace {
         self.touches.count()
     }
 
-    fn due_touches(&self, now_ms: i64, limit: usize) -> (usize, Vec<TouchWrite>) {
+    fn due_touches(&self, now_ms: i64, limit: usize) -> DueTouches {
         let taken = self.touches.take(now_ms, limit);
-        let count = taken.len();
-        let writes = taken.into_iter().filter_map(|(name, incarnation)| self.due_touch(name, incarnation)).collect();
-        (count, writes)
+        let mut due = DueTouches { taken: taken.len(), ..DueTouches::default() };
+        // A key whose unit was taken back may stand in the queue twice.
+        let mut known = HashSet::new();
+        for (name, incarnation) in taken {
+            if !known.contains(&name) && self.due_touch(name.clone(), incarnation, &mut due) {
+                known.insert(name);
+            }
+        }
+        due
     }
 
     fn touches_committed(&self, touches: &[TouchWrite], missing: &[RecordId]) {
@@ -76,11 +83,17 @@ impl Memory for Keyspace {
         }
     }
 
-    fn touches_failed(&self, touches: Vec<TouchWrite>) {
-        let now_ms = self.clock.now_ms();
+    fn touches_failed(&self, touches: &[TouchWrite], pause: Duration) {
+        let due_ms = self.clock.now_ms().saturating_add(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX));
         for touch in touches {
-            let name = Name { database: touch.id.database, key: touch.id.key };
-            self.touches.add(name, touch.incarnation, now_ms);
+            self.with_entry(&touch.id, |entry| {
+                let life = entry.life.as_mut().filter(|life| life.incarnation == touch.incarnation);
+                if let Some(life) = life.filter(|life| !life.touch_queued) {
+                    life.touch_queued = true;
+                    let name = Name { database: touch.id.database, key: touch.id.key.clone() };
+                    self.touches.add(name, touch.incarnation, due_ms);
+                }
+            });
         }
     }
 }
@@ -214,25 +227,28 @@ impl Keyspace {
         }
     }
 
-    /// What to write for a key of the touch queue, if anything.
-    fn due_touch(&self, name: Name, incarnation: u64) -> Option<TouchWrite> {
+    /// Adds what is to be written for a key of the touch queue, if anything. Answers whether there is.
+    fn due_touch(&self, name: Name, incarnation: u64, due: &mut DueTouches) -> bool {
         let now_ms = self.clock.now_ms();
         let spot = self.hot.spot(name.database, &name.key);
         let mut locked = self.hot.lock_shard(spot.shard);
-        let (_, entry) = locked.entry_mut(spot, name.database, &name.key)?;
+        let Some((_, entry)) = locked.entry_mut(spot, name.database, &name.key) else { return false };
         let waits = entry.pending.is_some();
-        let life = entry.life.as_mut().filter(|life| life.incarnation == incarnation)?;
+        let life = entry.life.as_mut().filter(|life| life.incarnation == incarnation && life.touch_queued);
+        let Some(life) = life else { return false };
         if life.recorded == life.expiry || life.expiry.is_past(now_ms) {
             life.touch_queued = false;
-            return None;
+            return false;
         }
         if waits {
             // Its unit goes first; the touch follows with the end of that moment.
             self.touches.add(name, incarnation, now_ms);
-            return None;
+            due.postponed += 1;
+            return false;
         }
         life.touch_queued = false;
-        Some(TouchWrite { id: record(&name, life.home), incarnation, expiry: life.expiry })
+        due.writes.push(TouchWrite { id: record(&name, life.home), incarnation, expiry: life.expiry });
+        true
     }
 
     /// Somebody deleted the record by SQL: the key is gone, unless it has been written anew since.

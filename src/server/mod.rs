@@ -142,7 +142,7 @@ async fn serve_until(
     let _ = stop.send(true);
     while tasks.join_next().await.is_some() {}
     if let Ok(workers) = Arc::try_unwrap(workers)
-        && !within(stop_limit, move || workers.join()).await
+        && !within(stop_limit / 2, move || workers.join()).await
     {
         warn!("some connections did not end in time");
     }

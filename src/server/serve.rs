@@ -108,9 +108,7 @@ impl Connection {
                 () = tokio::time::sleep_until(idle_since + idle.unwrap_or_default()), if idle.is_some() => {
                     return Ok(());
                 }
-                _ = stopping.changed(), if !*stopping.borrow() => {
-                    return self.finish(from, to).await;
-                }
+                () = stop(&mut stopping) => return self.finish(from, to).await,
             }
         }
     }
@@ -210,7 +208,7 @@ impl Connection {
 
     /// At the limit of the queue to the database clients are slowed, not dropped.
     async fn wait_for_room(&mut self) {
-        while !self.app.write_through.has_room() {
+        while !self.app.write_through.has_room() && !self.app.write_through.is_stopping() {
             if self.settlements.changed().await.is_err() {
                 return;
             }
@@ -236,23 +234,22 @@ impl Connection {
 
     /// Loads these cold values and those of the requests behind, in one query.
     async fn load(&mut self, mut keys: Vec<(u8, Vec<u8>)>) -> Result<(), Reply> {
-        let unavailable = || {
-            Reply::Error(
-                "MISCONF the database is not available: this session is not in memory and cannot be read now"
-                    .to_owned(),
-            )
-        };
-        if self.app.write_through.is_down() {
-            return Err(unavailable());
-        }
+        let away = "MISCONF the database is not available: this session is not in memory and cannot be read now";
         for request in &self.requests {
             keys.extend(execute::cold_keys(&self.app, &self.client, request));
         }
-        match tokio::time::timeout(self.app.write_timeout(), self.app.keyspace.load(keys)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(DatabaseError::Unusable(message))) => Err(Reply::Error(format!("MISCONF {message}"))),
-            Ok(Err(_)) | Err(_) => Err(unavailable()),
-        }
+        let loaded = async {
+            if self.app.write_through.is_down() {
+                return Err(away.to_owned());
+            }
+            match tokio::time::timeout(self.app.write_timeout(), self.app.keyspace.load(keys)).await {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(DatabaseError::Unusable(message))) => Err(format!("MISCONF {message}")),
+                Ok(Err(_)) | Err(_) => Err(away.to_owned()),
+            }
+        };
+        let loaded = loaded.await;
+        loaded.map_err(|line| execute::not_loaded(&self.app, &mut self.client, line))
     }
 
     fn hold(&mut self, reply: Reply, tickets: Tickets) {
@@ -284,6 +281,12 @@ impl Connection {
             reply.encode(protocol, &mut self.output);
         }
     }
+}
+
+/// Ready once the server stops.
+async fn stop(stopping: &mut watch::Receiver<bool>) {
+    // A sender that is gone has stopped, too.
+    let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
 /// How all of these ended; `None` while one has not.

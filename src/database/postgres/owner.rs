@@ -13,6 +13,16 @@ use crate::database::DatabaseError;
 /// The first half of the advisory lock's key, `SOJO`; the second is a hash of the schema's name.
 const LOCK: i32 = 0x534f_4a4f;
 
+/// Which backend has the lock, whose first half is `$1`.
+const HOLDER: &str = "select pid
+           from pg_locks
+          where locktype = 'advisory'
+            and database = (select oid from pg_database where datname = current_database())
+            and classid = $1::oid
+            and objid = hashtext(current_schema())::oid
+            and objsubid = 2
+            and granted";
+
 /// The name of an owner that has not yet given one.
 const STARTING: &str = "a server that is starting";
 
@@ -69,7 +79,8 @@ pub(super) async fn lock(
         // Our own connection of before, which the server does not know to be dead.
         Some(epoch) if epoch == owner.epoch || owner.name == identity => true,
         Some(_) => return Err(DatabaseError::Fenced { owner: owner.name }),
-        None => lease.has_ended(&owner),
+        // An owner whose statement is still at work, deleting millions of rows say, is alive though it commits nothing.
+        None => lease.has_ended(&owner) && !holder_works(connection).await?,
     };
     if !may_take {
         return Ok(Err(owner.name));
@@ -147,25 +158,27 @@ async fn try_lock(connection: &mut PgConnection) -> Result<bool, DatabaseError> 
         .map_err(classify)
 }
 
+/// Whether the connection that has the lock is executing a statement.
+async fn holder_works(connection: &mut PgConnection) -> Result<bool, DatabaseError> {
+    let asked = format!("select exists(select from pg_stat_activity where state = 'active' and pid in ({HOLDER}))");
+    sqlx::query_scalar(sqlx::AssertSqlSafe(asked))
+        .bind(sqlx::postgres::types::Oid(LOCK.unsigned_abs()))
+        .fetch_one(connection)
+        .await
+        .map_err(classify)
+}
+
 async fn terminate_holder(connection: &mut PgConnection) -> Result<(), DatabaseError> {
-    sqlx::query(
-        "select pg_terminate_backend(pid)
-           from pg_locks
-          where locktype = 'advisory'
-            and database = (select oid from pg_database where datname = current_database())
-            and classid = $1::oid
-            and objid = hashtext(current_schema())::oid
-            and objsubid = 2
-            and granted",
-    )
-    .bind(sqlx::postgres::types::Oid(LOCK.unsigned_abs()))
-    .execute(connection)
-    .await
-    .map(|_| ())
-    .map_err(|error| match code(&error).as_deref() {
-        Some("42501") => DatabaseError::Unusable(
-            "the former owner's connection is of another role: grant pg_signal_backend to this one".to_owned(),
-        ),
-        Some(_) | None => classify(error),
-    })
+    let ended = format!("select pg_terminate_backend(pid) from ({HOLDER}) as holder");
+    sqlx::query(sqlx::AssertSqlSafe(ended))
+        .bind(sqlx::postgres::types::Oid(LOCK.unsigned_abs()))
+        .execute(connection)
+        .await
+        .map(|_| ())
+        .map_err(|error| match code(&error).as_deref() {
+            Some("42501") => DatabaseError::Unusable(
+                "the former owner's connection is of another role: grant pg_signal_backend to this one".to_owned(),
+            ),
+            Some(_) | None => classify(error),
+        })
 }

@@ -14,6 +14,9 @@ use crate::database::{DatabaseError, Ownership};
 /// The first and the longest pause between two tries to reach a database that is away.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
+/// The least that a try to connect, to lock and to look at the tables is given, however short `write-timeout` is.
+const RECONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
 impl Writer {
     /// Waits for the database to come back. Answers whether the batch in doubt turned out to be committed; if not, the
     /// units that are left must be sent again: none, if they have waited for `write-timeout`.
@@ -36,7 +39,7 @@ impl Writer {
                 told = true;
                 self.tell_outage(in_doubt, units);
             }
-            match self.reconnect().await? {
+            match self.reconnect(told).await? {
                 Some(last_batch) => {
                     self.last_batch = self.last_batch.max(last_batch);
                     let committed = in_doubt && last_batch >= number;
@@ -67,8 +70,10 @@ impl Writer {
     }
 
     /// One try to own the database again; `None` when it is still away.
-    async fn reconnect(&mut self) -> Result<Option<i64>, Ended> {
-        match timeout(self.settings.write_timeout, self.database.acquire(Some(self.epoch))).await {
+    /// Before those who wait are told, it is given up in time to tell them.
+    async fn reconnect(&mut self, told: bool) -> Result<Option<i64>, Ended> {
+        let limit = if told { self.settings.write_timeout.max(RECONNECT_TIMEOUT) } else { self.settings.write_timeout };
+        match timeout(limit, self.database.acquire(Some(self.epoch))).await {
             Ok(Ok(Ownership::Owned { epoch, last_batch })) => {
                 self.epoch = epoch;
                 self.through.set_epoch(epoch);
