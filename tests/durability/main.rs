@@ -6,12 +6,8 @@
 #[path = "../support/postgres.rs"]
 mod postgres;
 
-#[allow(dead_code, reason = "of these, only the client and the tie to our own life are used here")]
-#[path = "../support"]
-mod support {
-    pub mod process;
-    pub mod resp;
-}
+#[path = "../support/mod.rs"]
+mod support;
 
 mod history;
 mod kills;
