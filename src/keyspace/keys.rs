@@ -1,13 +1,15 @@
 //! What a handler sees of the keyspace: its keys, locked and loaded, at one moment. Here a command decides and its
 //! changes are queued under the same lock, so that the database gets them in the order in which they took effect.
 
+mod whole;
+
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use super::Keyspace;
 use super::entry::{Entry, Life, Name};
-use super::hot::{Locked, SHARDS, Spot};
+use super::hot::{Locked, Spot};
 use crate::clock::Expiry;
 use crate::database::unit::{Outcome, Ticket, Unit, Work};
 use crate::database::{Change, Home, RecordId, Value};
@@ -190,93 +192,6 @@ impl<'a> Keys<'a> {
     /// From now on all changes are those of one EXEC.
     pub fn begin_exec(&mut self) {
         self.exec = true;
-    }
-
-    /// Deletes all keys of one Redis database, or of all. Needs the whole keyspace locked.
-    ///
-    /// # Errors
-    /// [`KeysError::DatabaseDown`]; nothing has changed then.
-    pub fn clear(&mut self, database: Option<u8>) -> Result<(), KeysError> {
-        self.check_writable()?;
-        let ticket = self.own_ticket();
-        for number in 0..SHARDS {
-            let Some(shard) = self.locked.shard_mut(number) else { continue };
-            let chosen = |name: &Name| database.is_none_or(|database| database == name.database);
-            for (name, entry) in shard.iter_mut().filter(|(name, _)| chosen(name)) {
-                entry.mark(&ticket);
-                let Some(life) = entry.life.take() else { continue };
-                self.keyspace.counts.shift(number, name.database, Some(&life), None);
-                self.keyspace.watches.changed(name.database, &name.key);
-                if self.exec {
-                    self.changes.push((record(name, life.home), Change::Delete));
-                }
-            }
-        }
-        if !self.exec {
-            // Alone it is a barrier, which deletes without naming the keys; in an EXEC it is one change among the others.
-            self.cleared = Some(database);
-        }
-        Ok(())
-    }
-
-    /// How many keys the selected database has; the reply waits for all that is queued.
-    pub fn count(&mut self) -> usize {
-        self.see_all();
-        for number in self.keyspace.shards_due(self.now_ms) {
-            if let Some(shard) = self.locked.shard_mut(number) {
-                self.keyspace.expire_shard(number, shard, self.now_ms);
-            } else if let Some(shard) = self.keyspace.hot.lock_shard(number).shard_mut(number) {
-                self.keyspace.expire_shard(number, shard, self.now_ms);
-            }
-        }
-        self.keyspace.counts.keys(self.database).saturating_sub(self.ended_but_pending())
-    }
-
-    /// Keys that have ended and stay in memory, since a unit of theirs is under way.
-    fn ended_but_pending(&self) -> usize {
-        let (database, now_ms) = (self.database, self.now_ms);
-        let ended = |(name, entry): &&(Name, Entry)| {
-            name.database == database && entry.life.is_some() && entry.live(now_ms).is_none()
-        };
-        let count = |number| match self.locked.shard(number) {
-            Some(shard) => shard.iter().filter(ended).count(),
-            None => {
-                self.keyspace.hot.lock_shard(number).shard(number).map_or(0, |shard| shard.iter().filter(ended).count())
-            }
-        };
-        self.keyspace.shards_due(now_ms).map(count).sum()
-    }
-
-    /// The number of scan steps; a SCAN cursor is a step, below 2^31.
-    #[must_use]
-    pub fn scan_steps(&self) -> usize {
-        SHARDS
-    }
-
-    /// Calls `visit(key)` with each live key of the selected database in one step. Returns how many there were.
-    pub fn scan_step(&mut self, step: usize, visit: &mut dyn FnMut(&[u8])) -> usize {
-        let mut visited = 0;
-        let (database, now_ms) = (self.database, self.now_ms);
-        let mut scan = |shard: &super::hot::Shard, seen: &mut Tickets| {
-            for (name, entry) in shard.iter().filter(|(name, _)| name.database == database) {
-                if let Some(pending) = &entry.pending {
-                    note(seen, &pending.ticket);
-                }
-                if entry.live(now_ms).is_some() {
-                    visited += 1;
-                    visit(&name.key);
-                }
-            }
-        };
-        if let Some(shard) = self.locked.shard(step) {
-            scan(shard, &mut self.seen);
-        } else if step < SHARDS {
-            let locked = self.keyspace.hot.lock_shard(step);
-            if let Some(shard) = locked.shard(step) {
-                scan(shard, &mut self.seen);
-            }
-        }
-        visited
     }
 
     /// The reply waits for everything that is queued so far.

@@ -29,6 +29,7 @@ pub const ERROR_CODES: &[&str] = &[
     "NOSCRIPT",
     "BUSY",
     "DENIED",
+    "UNCERTAIN",
     "other",
 ];
 
