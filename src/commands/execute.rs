@@ -19,6 +19,10 @@ use crate::protocol::{Reply, Request};
 /// The most commands of one MULTI: as many as one command may have arguments, and far above what any client sends.
 const QUEUED_MAX: usize = 1024 * 1024;
 
+/// What a process answers that was stopped so long that another one may own the database by now.
+const UNSURE: &str =
+    "MISCONF this server has not heard from its database for so long that another one may own it by now";
+
 /// A key and its Redis database.
 pub type KeyOf<'a> = (u8, &'a [u8]);
 type KeysOf<'a> = SmallVec<[KeyOf<'a>; 2]>;
@@ -125,7 +129,10 @@ fn gates(app: &App, client: &Client, row: &Row, request: &Request) -> Result<(),
         return Err(CommandError::other("NOAUTH Authentication required."));
     }
     match app.write_through.status() {
-        Status::Up | Status::Down => {}
+        // In an outage hot reads go on: whoever is cut off from the database alone may answer what another server has changed.
+        Status::Down => {}
+        Status::Up if has(Flag::Loading) || app.write_through.surely_owns(Instant::now()) => {}
+        Status::Up => return Err(CommandError::other(UNSURE)),
         Status::Loading if has(Flag::Loading) => {}
         Status::Loading => return Err(CommandError::other("LOADING Redis is loading the dataset in memory")),
         Status::Lost => return Err(CommandError::other("MISCONF another server owns the database now")),

@@ -4,8 +4,8 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
@@ -57,6 +57,9 @@ pub struct WriteThrough {
     stopping: AtomicBool,
     last_save_s: AtomicI64,
     epoch: AtomicI64,
+    /// Until when nobody else can have taken the database over, in milliseconds since `created`.
+    owned_until_ms: AtomicU64,
+    created: Instant,
     /// `durability = everysec`: replies do not wait.
     everysec: bool,
     /// The numbers.
@@ -129,6 +132,8 @@ impl WriteThrough {
             stopping: AtomicBool::new(false),
             last_save_s: AtomicI64::new(0),
             epoch: AtomicI64::new(0),
+            owned_until_ms: AtomicU64::new(0),
+            created: Instant::now(),
             everysec,
             metrics,
         }
@@ -200,6 +205,19 @@ impl WriteThrough {
     #[must_use]
     pub fn is_down(&self) -> bool {
         self.status() == Status::Down
+    }
+
+    /// Whether at `now` nobody else can have taken the database over unnoticed, as after a SIGSTOP.
+    #[must_use]
+    pub fn surely_owns(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.created).as_millis()
+            < u128::from(self.owned_until_ms.load(Ordering::Acquire))
+    }
+
+    /// The database has confirmed the ownership until then.
+    pub(super) fn note_owned_until(&self, until: Instant) {
+        let until_ms = until.saturating_duration_since(self.created).as_millis();
+        self.owned_until_ms.store(u64::try_from(until_ms).unwrap_or(u64::MAX), Ordering::Release);
     }
 
     /// Units that wait for the writer.

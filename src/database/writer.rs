@@ -28,6 +28,10 @@ const TOUCH_TICK: Duration = Duration::from_millis(250);
 /// How often an idle owner renews its ownership; a waiting server takes over after five of these.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 
+/// How long after a commit was sent nobody else can own the database: a waiting server needs to see ten seconds without
+/// one. A process that was stopped for longer answers nothing before it has asked the database.
+const OWNED_FOR: Duration = Duration::from_secs(9);
+
 /// The longest that deleting all keys may take: millions of rows.
 const CLEAR_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -91,6 +95,7 @@ impl Writer {
     ) -> Self {
         through.set_epoch(epoch);
         let now = Instant::now();
+        through.note_owned_until(now + OWNED_FOR);
         Self {
             through,
             memory,
@@ -199,23 +204,8 @@ impl Writer {
         loop {
             batch.number = self.last_batch + 1;
             let sent = Instant::now();
-            let result = match timeout(self.limit(&batch), self.database.commit(&batch)).await {
-                Ok(result) => result,
-                Err(_) => Err(DatabaseError::Outage {
-                    message: "a commit took longer than write-timeout".to_owned(),
-                    in_doubt: true,
-                }),
-            };
-            if result.is_err() {
-                self.through.metrics.batches_failed.increment();
-            }
-            match result {
-                Ok(done) => {
-                    self.last_batch = batch.number;
-                    self.last_commit = Instant::now();
-                    self.count_commit(&batch, sent.elapsed());
-                    return Ok(Ok(done));
-                }
+            match self.send(&batch).await {
+                Ok(done) => return Ok(Ok(done)),
                 Err(refusal @ (DatabaseError::Refused(_) | DatabaseError::Locked(_))) => return Ok(Err(refusal)),
                 Err(DatabaseError::Conflict(message)) => {
                     collisions += 1;
@@ -251,6 +241,31 @@ impl Writer {
                 }
             }
         }
+    }
+
+    /// One commit, within its time.
+    async fn send(&mut self, batch: &Batch) -> Result<Committed, DatabaseError> {
+        let sent = Instant::now();
+        if let BatchWork::Clear { .. } = batch.work {
+            // A server that waits sees the statement at work.
+            self.through.note_owned_until(sent + CLEAR_TIMEOUT);
+        }
+        let result = match timeout(self.limit(batch), self.database.commit(batch)).await {
+            Ok(result) => result,
+            Err(_) => Err(DatabaseError::Outage {
+                message: "a commit took longer than write-timeout".to_owned(),
+                in_doubt: true,
+            }),
+        };
+        if result.is_ok() {
+            self.last_batch = batch.number;
+            self.last_commit = Instant::now();
+            self.through.note_owned_until(sent + OWNED_FOR);
+            self.count_commit(batch, sent.elapsed());
+        } else {
+            self.through.metrics.batches_failed.increment();
+        }
+        result
     }
 
     /// How long a commit may take.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
-use super::{Ended, Writer, WriterEnd};
+use super::{Ended, OWNED_FOR, Writer, WriterEnd};
 use crate::database::unit::{Outcome, Unit};
 use crate::database::write_through::Status;
 use crate::database::{DatabaseError, Ownership};
@@ -73,10 +73,12 @@ impl Writer {
     /// Before those who wait are told, it is given up in time to tell them.
     async fn reconnect(&mut self, told: bool) -> Result<Option<i64>, Ended> {
         let limit = if told { self.settings.write_timeout.max(RECONNECT_TIMEOUT) } else { self.settings.write_timeout };
+        let asked = Instant::now();
         match timeout(limit, self.database.acquire(Some(self.epoch))).await {
             Ok(Ok(Ownership::Owned { epoch, last_batch })) => {
                 self.epoch = epoch;
                 self.through.set_epoch(epoch);
+                self.through.note_owned_until(asked + OWNED_FOR);
                 Ok(Some(last_batch))
             }
             Ok(Ok(Ownership::HeldBy { owner }) | Err(DatabaseError::Fenced { owner })) => {
