@@ -30,6 +30,10 @@ use accept::Workers;
 /// How often the shards are asked whether a key has ended: one look at a number each, microseconds in all.
 const EXPIRE_TICK: Duration = Duration::from_millis(100);
 
+/// How long a port that is taken is waited for, and how often it is tried.
+const BIND_PATIENCE: Duration = Duration::from_secs(1);
+const BIND_RETRY: Duration = Duration::from_millis(20);
+
 /// Why the server ended, other than by being asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
@@ -169,14 +173,26 @@ async fn bind(settings: &Settings) -> Result<Vec<TcpListener>, ServerError> {
     let mut listeners = Vec::new();
     for address in &settings.bind {
         let address = SocketAddr::new(*address, settings.port);
-        let listener =
-            TcpListener::bind(address).await.map_err(|error| ServerError::Bind(bind_error(address, &error)))?;
+        let listener = listen(address).await.map_err(|error| ServerError::Bind(bind_error(address, &error)))?;
         listeners.push(listener);
     }
     if listeners.is_empty() {
         return Err(ServerError::Bind("bind: no address is given".to_owned()));
     }
     Ok(listeners)
+}
+
+/// A predecessor that was killed may still be dying and hold the port for a moment.
+async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let begun = Instant::now();
+    loop {
+        match TcpListener::bind(address).await {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && begun.elapsed() < BIND_PATIENCE => {
+                tokio::time::sleep(BIND_RETRY).await;
+            }
+            result => return result,
+        }
+    }
 }
 
 fn bind_error(address: SocketAddr, error: &std::io::Error) -> String {
