@@ -4,6 +4,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use sqlx::SqliteConnection;
@@ -35,13 +36,14 @@ impl OwnerFile {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(fails)?;
         }
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&name).map_err(fails)?;
+        let mut file = private().read(true).create(true).truncate(false).open(&name).map_err(fails)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(Err(read_name(&file))),
             Err(TryLockError::Error(error)) => return Err(fails(error)),
         }
+        // A session id is a credential: a new database is its owner's alone, and SQLite gives its log the same mode.
+        private().create(true).truncate(false).open(path).map_err(fails)?;
         file.set_len(0)
             .and_then(|()| file.write_all(identity.as_bytes()))
             .map_err(|error| outage(error.to_string(), false))?;
@@ -55,6 +57,13 @@ fn read_name(file: &File) -> String {
         Ok(read) if read > 0 => name,
         Ok(_) | Err(_) => "a server that is starting".to_owned(),
     }
+}
+
+/// How a file is opened that nobody else may read.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600);
+    options
 }
 
 /// Begins a new epoch.

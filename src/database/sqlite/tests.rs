@@ -135,6 +135,19 @@ async fn a_table_that_does_not_fit_is_named() {
 }
 
 #[tokio::test]
+async fn a_new_file_can_be_read_by_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let fixture = OfSqlite::new();
+    let database = Sqlite::open(&settings(&fixture.url(), "test:1")).unwrap();
+    database.acquire(None).await.unwrap();
+    for suffix in ["", "-wal", "-owner"] {
+        let path = format!("{}{suffix}", fixture.path().display());
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{path} has mode {mode:o}");
+    }
+}
+
+#[tokio::test]
 async fn the_printed_schema_is_the_one_that_is_needed() {
     let fixture = OfSqlite::new();
     let mut settings = settings(&fixture.url(), "test:1");
