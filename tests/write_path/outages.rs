@@ -170,3 +170,28 @@ async fn keys_of_a_first_try_do_not_stay() {
         None
     );
 }
+
+#[tokio::test]
+async fn the_touch_of_a_key_that_was_taken_back_twice_is_written_once() {
+    let rig = Rig::start().await;
+    let end = |offset_ms| Expiry::at_ms(NOW_MS + 30 * MINUTE_MS + offset_ms);
+    settled(&rig.set_until("k", "old", end(0))).await;
+    assert!(rig.expire("k", end(1_000)).is_empty(), "a touch waits for nothing");
+    rig.database.hold(true);
+    let sent = rig.set("sent", "1");
+    settle_down().await;
+    let queued = [rig.set("k", "new"), rig.set("k", "newer")];
+    rig.database.fail_next(outage(false));
+    rig.database.set_away(true);
+    rig.database.hold(false);
+    for tickets in [&sent, &queued[0], &queued[1]] {
+        assert_eq!(settled(tickets).await, Outcome::Failed);
+    }
+    rig.database.set_away(false);
+    wait_until("the recovery", || rig.through.status() == Status::Up).await;
+    rig.through.barrier().await.expect("everything is committed");
+    assert_eq!(rig.recorded("k"), Some(end(1_000)));
+    // PostgreSQL would report the second of the same record as missing, and the session would be forgotten.
+    assert_eq!(rig.through.metrics.touch_rows_written.get(), 1);
+    rig.assert_agrees(&[("k", Some("old")), ("sent", None)]);
+}
