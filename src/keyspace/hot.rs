@@ -128,11 +128,6 @@ impl Locked<'_> {
         }
     }
 
-    /// The numbers of the locked shards.
-    pub fn numbers(&self) -> impl Iterator<Item = usize> + use<> {
-        self.guards.iter().map(|(number, _)| *number).collect::<Vec<_>>().into_iter()
-    }
-
     /// The entry of a key.
     #[must_use]
     pub fn entry(&self, spot: Spot, database: u8, key: &[u8]) -> Option<&Entry> {

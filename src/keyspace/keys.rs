@@ -201,11 +201,6 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// The reply waits for what is pending on this key (a WATCH that decided).
-    pub fn see(&mut self, key: &[u8]) {
-        self.look(key);
-    }
-
     /// Queues what was changed as one unit and gives the locks back. Returns what the reply waits for.
     #[must_use]
     pub fn finish(mut self) -> Tickets {

@@ -26,13 +26,8 @@ impl Counter {
     }
 
     /// Back to nothing, for CONFIG RESETSTAT.
-    pub fn reset(&self) {
-        self.0.store(0, Ordering::Relaxed);
-    }
-
-    /// The same, by the name that every instrument has.
     pub(super) fn reset_count(&self) {
-        self.reset();
+        self.0.store(0, Ordering::Relaxed);
     }
 }
 

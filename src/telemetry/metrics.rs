@@ -125,7 +125,7 @@ macro_rules! catalogue {
             pub fn reset(&self) {
                 $(self.$field.reset_count();)*
                 self.commands.iter().for_each(CommandStats::reset);
-                self.errors.iter().for_each(Counter::reset);
+                self.errors.iter().for_each(Counter::reset_count);
             }
 
             fn single(&self) -> Vec<u64> {
@@ -249,7 +249,7 @@ impl CommandStats {
 
 impl CommandStats {
     fn reset(&self) {
-        [&self.calls, &self.microseconds, &self.failed, &self.rejected].into_iter().for_each(Counter::reset);
+        [&self.calls, &self.microseconds, &self.failed, &self.rejected].into_iter().for_each(Counter::reset_count);
     }
 }
 
