@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
 use parking_lot::Mutex;
@@ -19,8 +19,9 @@ pub struct ClientInfo {
     pub local_address: SocketAddr,
     /// When it connected.
     pub connected: Instant,
-    /// What changes while it lives.
+    /// What a few commands change while it lives.
     pub shown: Mutex<Shown>,
+    last: Last,
 }
 
 /// The part of [`ClientInfo`] that commands change.
@@ -38,18 +39,36 @@ pub struct Shown {
     pub protocol: u8,
     /// Commands queued in MULTI, -1 outside.
     pub queued: i64,
-    /// The last command's name.
-    pub last_command: &'static str,
-    /// When it ran.
-    pub last_active: Option<Instant>,
+}
+
+/// The last command of a connection. Atomics, since every command notes itself here.
+#[derive(Debug)]
+struct Last {
+    /// Its position in the command table, `usize::MAX` before the first.
+    command: AtomicUsize,
+    /// When it ran, in microseconds after the connection began.
+    after_us: AtomicU64,
 }
 
 impl ClientInfo {
-    /// A command of this name runs now.
-    pub fn note_command(&self, name: &'static str, now: Instant) {
-        let mut shown = self.shown.lock();
-        shown.last_command = name;
-        shown.last_active = Some(now);
+    /// The command at this position of the command table runs now.
+    pub fn note_command(&self, position: usize, now: Instant) {
+        let after_us = now.saturating_duration_since(self.connected).as_micros();
+        self.last.command.store(position, Ordering::Relaxed);
+        self.last.after_us.store(u64::try_from(after_us).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// The position of the last command in the command table; `None` before the first.
+    #[must_use]
+    pub fn last_command(&self) -> Option<usize> {
+        Some(self.last.command.load(Ordering::Relaxed)).filter(|position| *position != usize::MAX)
+    }
+
+    /// How long ago the last command ran, or the connection began.
+    #[must_use]
+    pub fn idle(&self, now: Instant) -> Duration {
+        let last = Duration::from_micros(self.last.after_us.load(Ordering::Relaxed));
+        now.saturating_duration_since(self.connected).saturating_sub(last)
     }
 
     /// So many commands are queued in MULTI; `None` outside.
@@ -70,7 +89,8 @@ impl Clients {
     pub fn add(&self, address: SocketAddr, local_address: SocketAddr) -> Arc<ClientInfo> {
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         let shown = Mutex::new(Shown { protocol: 2, queued: -1, ..Shown::default() });
-        let info = Arc::new(ClientInfo { id, address, local_address, connected: Instant::now(), shown });
+        let last = Last { command: AtomicUsize::new(usize::MAX), after_us: AtomicU64::new(0) };
+        let info = Arc::new(ClientInfo { id, address, local_address, connected: Instant::now(), shown, last });
         self.by_id.insert(id, Arc::clone(&info));
         info
     }

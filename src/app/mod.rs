@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod clients;
+mod limits;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,12 +18,15 @@ use crate::telemetry::Logging;
 use crate::telemetry::metrics::Metrics;
 pub use client::{Client, Transaction};
 pub use clients::{ClientInfo, Clients};
+pub use limits::Limits;
 
 /// What lives as long as the process.
 #[derive(Debug)]
 pub struct App {
     /// The settings in force; CONFIG SET changes them.
     pub settings: RwLock<Settings>,
+    /// Those of the settings that every request asks for.
+    pub limits: Limits,
     /// The time of day.
     pub clock: Clock,
     /// All keys.
@@ -46,30 +50,10 @@ pub struct App {
 }
 
 impl App {
-    /// The longest key in bytes (`key-bytes-max`).
-    #[must_use]
-    pub fn key_bytes_max(&self) -> usize {
-        self.settings.read().key_bytes_max
-    }
-
-    /// The longest argument in bytes (`proto-max-bulk-len`).
-    #[must_use]
-    pub fn bulk_bytes_max(&self) -> usize {
-        self.settings.read().proto_max_bulk_len
-    }
-
     /// The longest that a write or a cold read waits for the database.
     #[must_use]
     pub fn write_timeout(&self) -> Duration {
         self.settings.read().write_timeout
-    }
-
-    /// How long an idle client may stay; `None` for ever.
-    #[must_use]
-    pub fn idle_timeout(&self) -> Option<Duration> {
-        Some(self.settings.read().timeout_s)
-            .filter(|&seconds| seconds > 0)
-            .map(|seconds| Duration::from_secs(seconds.into()))
     }
 
     /// How often an idle connection is probed; `None` for never.
@@ -88,6 +72,7 @@ impl App {
 
     /// Makes those parts that keep a setting of their own follow a change of the settings.
     pub fn follow(&self, settings: &Settings) {
+        self.limits.follow(settings);
         self.keyspace.touches.set_interval(settings.touch_interval);
         if let Some(logging) = &self.logging {
             logging.set_level(settings.log_level);

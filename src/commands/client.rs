@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::args;
 use super::error::CommandError;
 use super::help;
-use super::table::{CommandResult, Flag, Group, Handler, KeyPositions, Loads, Row};
+use super::table::{self, CommandResult, Flag, Group, Handler, KeyPositions, Loads, Row};
 use crate::app::{App, Client, ClientInfo};
 use crate::protocol::{Reply, Request};
 
@@ -240,7 +240,7 @@ fn parse_kind(word: &[u8]) -> Result<Filter, CommandError> {
 /// (its descriptor and buffers) is -1 or 0: tools look for the fields, nobody for these numbers.
 fn write_line(text: &mut String, info: &ClientInfo, now: Instant) {
     let shown = info.shown.lock().clone();
-    let idle = now.saturating_duration_since(shown.last_active.unwrap_or(info.connected));
+    let last_command = info.last_command().and_then(|position| table::names().get(position));
     let written = writeln!(
         text,
         "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={} qbuf=0 qbuf-free=0 \
@@ -251,11 +251,11 @@ fn write_line(text: &mut String, info: &ClientInfo, now: Instant) {
         address(info.local_address),
         shown.name,
         now.saturating_duration_since(info.connected).as_secs(),
-        idle.as_secs(),
+        info.idle(now).as_secs(),
         if shown.queued >= 0 { "x" } else { "N" },
         shown.database,
         shown.queued,
-        if shown.last_command.is_empty() { "NULL" } else { shown.last_command },
+        last_command.map_or("NULL", String::as_str),
         shown.protocol,
         shown.library_name,
         shown.library_version,

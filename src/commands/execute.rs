@@ -42,11 +42,12 @@ pub enum Step {
 pub fn execute(app: &App, client: &mut Client, request: &Request) -> Step {
     let begun = Instant::now();
     let found = table::resolve(request);
-    let row = match found.and_then(|row| gates(app, client, row, request).map(|()| row)) {
+    let row = match found.and_then(|row| gates(app, client, row, request, begun).map(|()| row)) {
         Ok(row) => row,
         Err(error) => return rejected(app, client, request, error),
     };
-    client.info.note_command(table::full_name(row), begun);
+    let position = table::index(row);
+    client.info.note_command(position, begun);
     if let Some(transaction) = &mut client.transaction
         && !row.has(Flag::Unqueued)
     {
@@ -66,7 +67,7 @@ pub fn execute(app: &App, client: &mut Client, request: &Request) -> Step {
         Handler::Container(_) => refused(app, &CommandError::Syntax),
     };
     if let Step::Done(reply, _) = &step {
-        count(app, row, begun, matches!(reply, Reply::Error(_)));
+        count(app, position, begun, matches!(reply, Reply::Error(_)));
     }
     step
 }
@@ -82,7 +83,7 @@ pub async fn serve(app: &App, client: &mut Client, row: &'static Row, request: &
         | Handler::Container(_)
         | Handler::ContainerOrAlone(..) => Ok(Reply::OK),
     };
-    count(app, row, begun, result.is_err());
+    count(app, table::index(row), begun, result.is_err());
     result.unwrap_or_else(|error| error_reply(app, &error))
 }
 
@@ -123,7 +124,7 @@ fn rejected(app: &App, client: &mut Client, request: &Request, error: CommandErr
 }
 
 /// Everything that can refuse a request before it is queued or called.
-fn gates(app: &App, client: &Client, row: &Row, request: &Request) -> Result<(), CommandError> {
+fn gates(app: &App, client: &Client, row: &Row, request: &Request, now: Instant) -> Result<(), CommandError> {
     let has = |flag| row.has(flag);
     if !client.authenticated && !has(Flag::NoAuth) {
         return Err(CommandError::other("NOAUTH Authentication required."));
@@ -131,7 +132,7 @@ fn gates(app: &App, client: &Client, row: &Row, request: &Request) -> Result<(),
     match app.write_through.status() {
         // In an outage hot reads go on: whoever is cut off from the database alone may answer what another server has changed.
         Status::Down => {}
-        Status::Up if has(Flag::Loading) || app.write_through.surely_owns(Instant::now()) => {}
+        Status::Up if has(Flag::Loading) || app.write_through.surely_owns(now) => {}
         Status::Up => return Err(CommandError::other(UNSURE)),
         Status::Loading if has(Flag::Loading) => {}
         Status::Loading => return Err(CommandError::other("LOADING Redis is loading the dataset in memory")),
@@ -154,7 +155,7 @@ fn gates(app: &App, client: &Client, row: &Row, request: &Request) -> Result<(),
 /// A key that an index of the database could not hold is refused before anything is queued.
 fn key_lengths_fit(app: &App, row: &Row, request: &Request) -> Result<(), CommandError> {
     let longest = row.keys.of(request.len()).map(|position| request[position].len()).max();
-    let limit = app.key_bytes_max();
+    let limit = app.limits.key_bytes_max();
     if longest.is_some_and(|longest| longest > limit) {
         return Err(CommandError::other(format!("ERR key is longer than key-bytes-max ({limit} bytes)")));
     }
@@ -302,7 +303,7 @@ fn run_queued(app: &App, client: &mut Client, locked: &mut Keys<'_>, request: &R
             Err(CommandError::other("ERR Command not allowed inside a transaction"))
         }
     };
-    count(app, row, begun, result.is_err());
+    count(app, table::index(row), begun, result.is_err());
     result.unwrap_or_else(|error| error_reply(app, &error))
 }
 
@@ -334,9 +335,9 @@ fn error_reply(app: &App, error: &CommandError) -> Reply {
 }
 
 /// Counts a call, for commandstats and the metrics.
-fn count(app: &App, row: &'static Row, begun: Instant, failed: bool) {
+fn count(app: &App, position: usize, begun: Instant, failed: bool) {
     app.metrics.commands_processed.increment();
-    let Some(stats) = app.metrics.commands.get(table::index(row)) else { return };
+    let Some(stats) = app.metrics.commands.get(position) else { return };
     stats.calls.increment();
     stats.microseconds.add(u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX));
     if failed {

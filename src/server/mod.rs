@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
 
-use crate::app::{App, Clients};
+use crate::app::{App, Clients, Limits};
 use crate::clock::Clock;
 use crate::commands::table;
 use crate::config::{Durability, Loaded, Settings};
@@ -91,6 +91,7 @@ pub async fn run(loaded: Loaded, options: Options, shutdown: impl Future<Output 
     let stop_limit = settings.shutdown_timeout;
     let exporter = export(&loaded, &metrics)?;
     let app = Arc::new(App {
+        limits: Limits::new(&settings),
         settings: RwLock::new(settings),
         clock: options.clock,
         keyspace,

@@ -145,7 +145,7 @@ impl Connection {
     }
 
     fn idle_limit(&self) -> Option<Duration> {
-        self.app.idle_timeout().filter(|_| self.held.is_empty())
+        self.app.limits.idle_timeout().filter(|_| self.held.is_empty())
     }
 
     /// Executes the requests in the buffer, as far as the limits let it.
@@ -200,7 +200,7 @@ impl Connection {
 
     fn limits(&self) -> RequestLimits {
         if self.client.authenticated {
-            RequestLimits::authenticated(self.app.bulk_bytes_max())
+            RequestLimits::authenticated(self.app.limits.bulk_bytes_max())
         } else {
             RequestLimits::unauthenticated()
         }
