@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, error, warn};
 
-use super::serve;
+use super::serve::{self, Signals};
 use crate::app::{App, Client};
 
 /// Connections that wait for a worker to take them; the kernel's backlog holds more.
@@ -92,13 +92,16 @@ async fn work(
 ) {
     let mut stopped = stopping.clone();
     let mut tasks = JoinSet::new();
+    let (relay, settlements) = watch::channel(0);
+    tokio::spawn(relay_settlements(app.write_through.settlements(), relay));
     loop {
         tokio::select! {
             stream = handed.recv() => {
                 let Some(stream) = stream else { break };
-                let (app, load, stopping) = (Arc::clone(&app), Arc::clone(&load), stopping.clone());
+                let (app, load) = (Arc::clone(&app), Arc::clone(&load));
+                let signals = Signals { settlements: settlements.clone(), stopping: stopping.clone() };
                 tasks.spawn(async move {
-                    welcome(app, stream, stopping).await;
+                    welcome(app, stream, signals).await;
                     load.fetch_sub(1, Ordering::Relaxed);
                 });
             }
@@ -114,8 +117,17 @@ async fn work(
     while tasks.join_next().await.is_some() {}
 }
 
+/// Tells this worker's connections of settlements. Waking a task of another thread costs a system call each; so the
+/// writer wakes one task of each worker, which wakes the connections of its own thread.
+async fn relay_settlements(mut settlements: watch::Receiver<u64>, relay: watch::Sender<u64>) {
+    while settlements.changed().await.is_ok() {
+        let settled = *settlements.borrow_and_update();
+        relay.send_replace(settled);
+    }
+}
+
 /// Makes a client of a connection and serves it.
-async fn welcome(app: Arc<App>, stream: std::net::TcpStream, stopping: watch::Receiver<bool>) {
+async fn welcome(app: Arc<App>, stream: std::net::TcpStream, signals: Signals) {
     let served = async {
         let stream = TcpStream::from_std(stream)?;
         stream.set_nodelay(true)?;
@@ -126,7 +138,7 @@ async fn welcome(app: Arc<App>, stream: std::net::TcpStream, stopping: watch::Re
         app.metrics.connected_clients.set(app.clients.count() as u64);
         let _registered = Registered { app: Arc::clone(&app), id };
         let client = Client::new(info, !app.needs_password());
-        serve::serve(Arc::clone(&app), client, stream, stopping).await;
+        serve::serve(Arc::clone(&app), client, stream, signals).await;
         Ok::<(), std::io::Error>(())
     };
     if let Err(error) = served.await {

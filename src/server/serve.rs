@@ -2,10 +2,11 @@
 //! replies in order, each when its tickets are committed. A reply that waits never stops the next command.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -36,6 +37,15 @@ const READ_BYTES: usize = 16 * 1024;
 /// How long a connection that ends may take to send its last replies.
 const LAST_REPLIES: Duration = Duration::from_secs(1);
 
+/// What wakes a connection besides its client.
+#[derive(Clone, Debug)]
+pub struct Signals {
+    /// Counts up whenever tickets are settled.
+    pub settlements: watch::Receiver<u64>,
+    /// Turns true when the server stops.
+    pub stopping: watch::Receiver<bool>,
+}
+
 /// A reply, and what it waits for.
 #[derive(Debug)]
 struct Held {
@@ -61,8 +71,8 @@ struct Connection {
 }
 
 /// Serves one connection until it ends or the server stops.
-pub async fn serve(app: Arc<App>, client: Client, stream: TcpStream, stopping: watch::Receiver<bool>) {
-    let settlements = app.write_through.settlements();
+pub async fn serve(app: Arc<App>, client: Client, stream: TcpStream, signals: Signals) {
+    let Signals { settlements, stopping } = signals;
     let connection = Connection {
         app,
         client,
@@ -83,10 +93,13 @@ pub async fn serve(app: Arc<App>, client: Client, stream: TcpStream, stopping: w
 impl Connection {
     async fn run(mut self, mut stream: TcpStream, mut stopping: watch::Receiver<bool>) -> std::io::Result<()> {
         let (mut from, mut to) = stream.split();
-        let mut idle_since = tokio::time::Instant::now();
+        // One future for the whole life: made anew in each round it would cost each request a lock that all share.
+        let mut stopped = pin!(stop(&mut stopping));
+        let mut last_read = None;
         loop {
             self.execute_buffered().await;
             self.release_replies();
+            self.send_now(&to)?;
             if self.closing && self.held.is_empty() && self.output.is_empty() {
                 return to.shutdown().await;
             }
@@ -95,7 +108,7 @@ impl Connection {
                 read = read_more(&mut from, &mut self.input), if self.may_read() => {
                     let count = read?;
                     self.app.metrics.net_input_bytes.add(count as u64);
-                    idle_since = tokio::time::Instant::now();
+                    last_read = None;
                     // A client that closed its side still gets the replies of what it sent.
                     self.closing |= count == 0 || self.input.len() > INPUT_BYTES_MAX;
                 }
@@ -105,11 +118,25 @@ impl Connection {
                 changed = self.settlements.changed(), if !self.held.is_empty() => {
                     self.closing |= changed.is_err();
                 }
-                () = tokio::time::sleep_until(idle_since + idle.unwrap_or_default()), if idle.is_some() => {
-                    return Ok(());
-                }
-                () = stop(&mut stopping) => return self.finish(from, to).await,
+                () = idled(&mut last_read, idle) => return Ok(()),
+                () = &mut stopped => return self.finish(from, to).await,
             }
+        }
+    }
+
+    /// Sends what the socket takes at once; usually all of it, so that nothing has to wait for its readiness.
+    fn send_now(&mut self, to: &tokio::net::tcp::WriteHalf<'_>) -> std::io::Result<()> {
+        if self.output.is_empty() {
+            return Ok(());
+        }
+        match to.try_write(&self.output) {
+            Ok(written) => {
+                self.output.advance(written);
+                self.app.metrics.net_output_bytes.add(written as u64);
+                Ok(())
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
@@ -280,6 +307,15 @@ impl Connection {
             };
             reply.encode(protocol, &mut self.output);
         }
+    }
+}
+
+/// Ready once nothing was read for as long as `limit`; never without a limit. `since` is when this was first asked after
+/// the last read.
+async fn idled(since: &mut Option<tokio::time::Instant>, limit: Option<Duration>) {
+    match limit {
+        Some(limit) => tokio::time::sleep_until(*since.get_or_insert_with(tokio::time::Instant::now) + limit).await,
+        None => std::future::pending().await,
     }
 }
 
