@@ -99,6 +99,17 @@ pub fn cold_keys(app: &App, client: &Client, request: &Request) -> Vec<(u8, Vec<
     cold(&locked, &keys)
 }
 
+/// Fetches what these requests will look up from memory into the processor's cache.
+pub fn prefetch<'a>(app: &App, client: &Client, requests: impl IntoIterator<Item = &'a Request>) {
+    let mut keys: SmallVec<[KeyOf<'_>; 32]> = SmallVec::new();
+    for request in requests {
+        if let Ok(row) = table::resolve(request) {
+            keys.extend(row.keys.of(request.len()).map(|position| (client.database, &*request[position])));
+        }
+    }
+    app.keyspace.prefetch(&keys);
+}
+
 /// What a request answers whose cold values could not be loaded; an EXEC is over then.
 pub fn not_loaded(app: &App, client: &mut Client, line: String) -> Reply {
     transaction::abandon(client);

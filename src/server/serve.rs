@@ -31,6 +31,10 @@ const OUTPUT_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of an unfinished request (Redis: `client-query-buffer-limit`); the connection is closed beyond.
 const INPUT_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
+/// How many requests are worth a look-up beforehand, and for how many what was looked up surely stays in the cache.
+const PREFETCH_MIN: usize = 4;
+const PREFETCH_MAX: usize = 64;
+
 /// How much is read at once.
 const READ_BYTES: usize = 16 * 1024;
 
@@ -182,6 +186,7 @@ impl Connection {
                 return self.refuse_broken();
             }
             self.wait_for_room().await;
+            self.prefetch();
             while self.may_execute()
                 && let Some(request) = self.requests.pop_front()
             {
@@ -191,6 +196,13 @@ impl Connection {
                     self.requests.clear();
                 }
             }
+        }
+    }
+
+    /// Only a pipeline has look-ups that can be made side by side.
+    fn prefetch(&self) {
+        if self.requests.len() >= PREFETCH_MIN {
+            execute::prefetch(&self.app, &self.client, self.requests.iter().take(PREFETCH_MAX));
         }
     }
 
