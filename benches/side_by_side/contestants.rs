@@ -86,12 +86,10 @@ impl Kind {
     pub const fn is_on_postgres(self) -> bool {
         matches!(self, Self::SojournPostgres | Self::SojournEverysec | Self::PgSimple)
     }
-
-    const fn is_sojourn(self) -> bool {
-        matches!(self, Self::SojournPostgres | Self::SojournEverysec | Self::SojournSqlite)
-    }
 }
 
+/// What Sojourn is told, besides its port and database; the durability follows.
+pub const SOJOURN: &[&str] = &["--database-timezone", "UTC", "--durability"];
 /// What redis-server is told, besides its port and folder. Neither it nor PostgreSQL tidies up while it is measured.
 pub const REDIS: &[&str] =
     &["--save", "", "--auto-aof-rewrite-percentage", "0", "--maxmemory", "0", "--io-threads", "1"];
@@ -146,13 +144,12 @@ impl Contestant {
         let database = kind.is_on_postgres().then(|| postgres.create_database());
         let url = database.as_deref().map(|database| postgres.url(database)).unwrap_or_default();
         let redis = |settings: &[&str]| Server::Redis(Redis::start_in(folder, &[REDIS, settings].concat()));
+        let sojourn =
+            |url: &str, durability: &str| Server::Sojourn(Sojourn::start(url, &[SOJOURN, &[durability]].concat()));
         let server = match kind {
-            Kind::SojournPostgres => Server::Sojourn(Sojourn::start(&url, &["--durability", "commit"])),
-            Kind::SojournEverysec => Server::Sojourn(Sojourn::start(&url, &["--durability", "everysec"])),
-            Kind::SojournSqlite => {
-                let file = format!("sqlite://{}", folder.join("sojourn.db").display());
-                Server::Sojourn(Sojourn::start(&file, &["--durability", "commit"]))
-            }
+            Kind::SojournPostgres => sojourn(&url, "commit"),
+            Kind::SojournEverysec => sojourn(&url, "everysec"),
+            Kind::SojournSqlite => sojourn(&format!("sqlite://{}", folder.join("sojourn.db").display()), "commit"),
             Kind::RedisMemory => redis(&["--appendonly", "no"]),
             Kind::RedisEverysec => redis(&["--appendonly", "yes", "--appendfsync", "everysec"]),
             Kind::RedisAlways => redis(&["--appendonly", "yes", "--appendfsync", "always"]),

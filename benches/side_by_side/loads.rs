@@ -104,6 +104,12 @@ impl Step {
         }
     }
 
+    /// Whether the throughput of this contestant counts what it has committed, not what it has acknowledged: otherwise a
+    /// short measurement would only fill its queue. (Web requests leave gathered touches too, which are meant to wait.)
+    pub fn counts_until_settled(&self, kind: Kind) -> bool {
+        kind == Kind::SojournEverysec && matches!(self.work, Work::Commands { command: Command::Set, .. })
+    }
+
     /// Whether it says anything about this contestant. More connections or requests under way than its pool has change
     /// nothing for connect-pg-simple, and 10 000 commits a second are beyond it.
     pub fn suits(&self, kind: Kind) -> bool {

@@ -1,7 +1,7 @@
 //! What one contestant showed under one step: what the generator saw, and what the kernel and PostgreSQL say it cost.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Result;
 use super::contestants::echo;
@@ -105,26 +105,32 @@ struct Used {
     wal_bytes: Option<f64>,
 }
 
-/// Runs `work` and measures what it cost until all that was acknowledged is on the disk.
+/// Runs `work` and measures what it cost until all that was acknowledged is on the disk. With `until_settled` that counts
+/// for the throughput too: who acknowledges first and commits later is as fast as it commits.
 ///
 /// # Errors
 /// Those of `work`, and a contestant that does not answer.
 pub fn measure(
     contestant: &Contestant,
     postgres: &PostgresServer,
+    until_settled: bool,
     work: impl FnOnce() -> Result<Seen>,
 ) -> Result<(Seen, Figures)> {
     let wal = || contestant.database.as_ref().map(|_| wal_bytes(postgres)).transpose();
-    let cpu = || Used {
+    let used = |wal_bytes| Used {
         server: server_time(&contestant.server),
         database: database_time(contestant, postgres),
-        wal_bytes: None,
+        wal_bytes,
     };
-    let before = wal()?;
-    let before = Used { wal_bytes: before, ..cpu() };
-    let seen = work()?;
+    let before = used(wal()?);
+    let mut seen = work()?;
+    let begun = Instant::now();
     contestant.settle()?;
-    let after = cpu();
+    if until_settled {
+        seen.seconds += begun.elapsed().as_secs_f64();
+    }
+    // The processor time first: to ask PostgreSQL costs some.
+    let after = used(None);
     let after = Used { wal_bytes: wal()?, ..after };
     let figures = figures(&seen, before, after).with(Metric::Memory, resident_mib(&contestant.server));
     Ok((seen, figures))

@@ -93,7 +93,9 @@ impl<'a> Round<'a> {
         let load = Load { contestant, options: self.options, seed: u64::from(self.number) };
         let fastest = self.fastest.get(&(kind, step.load)).copied();
         let warm_up = load.run(step, fastest, None)?;
-        let (seen, figures) = measure(contestant, self.postgres, || load.run(step, fastest, Some(&warm_up)))?;
+        let (seen, figures) = measure(contestant, self.postgres, step.counts_until_settled(kind), || {
+            load.run(step, fastest, Some(&warm_up))
+        })?;
         *self.acked.entry(kind).or_default() += warm_up.sets + seen.sets;
         if matches!(step.work, Work::Web { pace: Pace::Closed, .. }) {
             self.fastest.extend(figures.get(Metric::Throughput).map(|rate| ((kind, step.load), rate)));
