@@ -17,10 +17,11 @@ pub use self::sql::{commands as commands_by_sql, web as web_by_sql};
 pub use self::visits::Visits;
 
 /// Connections, as four Node processes have.
-const LANES: usize = 4;
+pub const LANES: usize = 4;
 
-/// Requests under way on each connection when they come as fast as they are answered: what a busy Node process has.
-const UNDER_WAY: usize = 32;
+/// Requests under way on each connection when they come as fast as they are answered. What is looked for is how much a
+/// server can do, so nobody may be short of requests while it waits for its disk; latencies are asked at a fixed rate.
+pub const UNDER_WAY: usize = 256;
 
 /// No reply may take longer.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(20);

@@ -63,7 +63,8 @@ pub enum Pace {
 /// Above it, queues and not servers are measured.
 pub const LOAD_SHARE: f64 = 0.6;
 
-const WEB_RATE: f64 = 5_000.0;
+/// Web requests a second of the paced steps: what a few busy Node processes have.
+pub const WEB_RATE: f64 = 5_000.0;
 
 const fn commands(name: &'static str, command: Command, connections: u32, pipeline: u32) -> Step {
     Step { load: 1, name, work: Work::Commands { command, connections, pipeline } }

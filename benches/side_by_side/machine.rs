@@ -25,21 +25,23 @@ impl Machine {
     ///
     /// # Errors
     /// When the disk cannot be written to.
-    pub fn describe(data: &Path, file_system: &str, postgres: &PostgresServer) -> Result<Self> {
+    pub fn describe(data: &Path, file_system: &FileSystem, postgres: &PostgresServer) -> Result<Self> {
         let cores = std::thread::available_parallelism()?;
         let processor = value_in("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".to_owned());
         let memory = value_in("/proc/meminfo", "MemTotal").unwrap_or_default();
+        let memory_kib: f64 = memory.trim_end_matches(" kB").parse().unwrap_or_default();
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let (median, late) = flush_latencies(data)?;
         let built = if cfg!(debug_assertions) { " (a debug build: these figures mean nothing)" } else { "" };
         Ok(Self(vec![
             ("processor", format!("{processor}, {cores} cores")),
-            ("memory", memory),
+            ("memory", format!("{:.1} GiB", memory_kib / 1024.0 / 1024.0)),
             ("kernel", kernel.trim().to_owned()),
             (
                 "disk",
                 format!(
-                    "{file_system}; {FLUSH_BYTES} bytes appended and fdatasync: median {median:.0?}, p99 {late:.0?}"
+                    "{} on {}; {FLUSH_BYTES} bytes appended and fdatasync: median {median:.0?}, p99 {late:.0?}",
+                    file_system.kind, file_system.device
                 ),
             ),
             ("Sojourn", format!("{}{built}", env!("CARGO_PKG_VERSION"))),
@@ -51,30 +53,41 @@ impl Machine {
     }
 }
 
-/// The kind of file system that holds a folder, such as `ext4`.
-///
-/// # Errors
-/// When the folder or the list of mounts cannot be read.
-pub fn file_system(folder: &Path) -> Result<String> {
-    let folder = folder.canonicalize()?;
-    let mounts = fs::read_to_string("/proc/self/mounts")?;
-    Ok(kind_of_mount(&mounts, &folder).ok_or("the folder is on no file system")?.to_owned())
+/// What holds a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileSystem {
+    /// Such as `/dev/vda`.
+    pub device: String,
+    /// Such as `ext4`.
+    pub kind: String,
 }
 
-/// Whether a file system keeps files in memory, so that a flush costs nothing.
-pub fn is_memory(file_system: &str) -> bool {
-    ["tmpfs", "ramfs", "devtmpfs"].contains(&file_system)
-}
+impl FileSystem {
+    /// That of a folder.
+    ///
+    /// # Errors
+    /// When the folder or the list of mounts cannot be read.
+    pub fn of(folder: &Path) -> Result<Self> {
+        let mounts = fs::read_to_string("/proc/self/mounts")?;
+        Ok(Self::among(&mounts, &folder.canonicalize()?).ok_or("the folder is on no file system")?)
+    }
 
-/// The last mount on the longest path above the folder hides the others.
-fn kind_of_mount<'a>(mounts: &'a str, folder: &Path) -> Option<&'a str> {
-    let mount = |line: &'a str| {
-        let mut words = line.split(' ').skip(1);
-        // The kernel writes a blank in a path as \040.
-        let place = words.next()?.replace("\\040", " ");
-        Some((place, words.next()?)).filter(|(place, _)| folder.starts_with(place))
-    };
-    mounts.lines().filter_map(mount).max_by_key(|(place, _)| place.len()).map(|(_, kind)| kind)
+    /// Whether it keeps files in memory, so that a flush costs nothing.
+    pub fn is_memory(&self) -> bool {
+        ["tmpfs", "ramfs", "devtmpfs"].contains(&self.kind.as_str())
+    }
+
+    /// The last mount on the longest path above the folder hides the others.
+    fn among(mounts: &str, folder: &Path) -> Option<Self> {
+        let mount = |line: &str| {
+            let mut words = line.split(' ').map(str::to_owned);
+            let (device, place, kind) = (words.next()?, words.next()?, words.next()?);
+            // The kernel writes a blank in a path as \040.
+            let place = place.replace("\\040", " ");
+            folder.starts_with(&place).then_some((place.len(), Self { device, kind }))
+        };
+        mounts.lines().filter_map(mount).max_by_key(|(length, _)| *length).map(|(_, found)| found)
+    }
 }
 
 /// PostgreSQL may have to run as another user, who must be able to get to its folder.
@@ -130,12 +143,11 @@ mod tests {
 
     #[test]
     fn a_folder_is_on_the_nearest_mount() {
-        let kind = |folder: &str| kind_of_mount(MOUNTS, Path::new(folder));
-        assert_eq!(kind("/home/x"), Some("ext4"));
-        assert_eq!(kind("/tmp/x"), Some("tmpfs"));
-        assert_eq!(kind("/tmp/disk/x"), Some("xfs"));
-        assert_eq!(kind("/tmpx"), Some("ext4"));
-        assert_eq!(kind("/a b/x"), Some("tmpfs"));
-        assert!(is_memory("tmpfs") && !is_memory("ext4"));
+        let found = |folder: &str| FileSystem::among(MOUNTS, Path::new(folder)).expect("a mount");
+        assert_eq!(found("/home/x"), FileSystem { device: "/dev/vda".to_owned(), kind: "ext4".to_owned() });
+        assert_eq!(found("/tmp/x").kind, "tmpfs");
+        assert_eq!(found("/tmp/disk/x").device, "/dev/vdb");
+        assert_eq!(found("/tmpx").kind, "ext4");
+        assert!(found("/a b/x").is_memory() && !found("/tmp/disk/x").is_memory());
     }
 }

@@ -19,7 +19,7 @@ use std::ffi::OsString;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use self::machine::Machine;
+use self::machine::{FileSystem, Machine};
 use self::measuring::Record;
 use self::options::Options;
 use self::report::Report;
@@ -36,16 +36,15 @@ pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<()> {
     let options = Options::read(arguments);
     std::fs::create_dir_all(&options.data)?;
-    let kind = machine::file_system(&options.data)?;
-    if machine::is_memory(&kind) && !options.smoke {
-        return Err(
-            format!("{} is on {kind}, which is no disk: choose another by --data", options.data.display()).into()
-        );
+    let file_system = FileSystem::of(&options.data)?;
+    if file_system.is_memory() && !options.smoke {
+        let (folder, kind) = (options.data.display(), file_system.kind);
+        return Err(format!("{folder} is on {kind}, which is no disk: choose another by --data").into());
     }
     let data = tempfile::Builder::new().prefix("data-").tempdir_in(&options.data)?;
     machine::open_to_postgres(data.path())?;
     let postgres = PostgresServer::start_in(data.path(), contestants::POSTGRES);
-    let machine = Machine::describe(data.path(), &kind, &postgres)?;
+    let machine = Machine::describe(data.path(), &file_system, &postgres)?;
     let steps = loads::steps(&options.loads);
     let bar = progress(u64::from(options.rounds) * (steps.len() as u64 + 1) * options.contestants.len() as u64);
     let mut records: Vec<Record> = Vec::new();

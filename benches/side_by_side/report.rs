@@ -4,7 +4,10 @@ use std::fs;
 
 use super::charts::{self, Group, number_text};
 use super::contestants::Kind;
-use super::loads::Step;
+use super::contestants::session::{PREFIX, VALUE_BYTES};
+use super::contestants::store::POOL;
+use super::generator::{LANES, UNDER_WAY};
+use super::loads::{LOAD_SHARE, Step, WEB_RATE};
 use super::machine::Machine;
 use super::measuring::{Metric, Record};
 use super::options::Options;
@@ -40,25 +43,6 @@ const CHARTS: &[(&str, &str, &str, Metric, &[&str])] = &[
     ),
     ("cpu", "Processor time of the server", "microseconds an operation", Metric::ServerCpu, &["GET c=50", "SET c=50"]),
 ];
-
-const HOW: &str = "\
-Each contestant starts afresh in each round, on the same disk and with the same sessions (300 bytes of JSON under `sess:`, with a \
-TTL); the contestants take turns under each load, each round beginning with another. The numbers are medians over the rounds; a ratio \
-is taken within each round, and its median is quoted. Generator and servers share the cores, and nothing is pinned to one.
-
-GET and SET are sent by redis-benchmark, every SET with another value; connect-pg-simple's are sent by this program. A *web \
-request* is a GET and then an EXPIRE; one in ten also SETs its session, one in a hundred SETs a new one and one in a hundred DELs such \
-a one. They come over four connections, as from four Node processes: 128 under way for throughput, and *paced* at 5 000 a second (or 60 % of \
-what the contestant can do) for latencies, which count from the moment at which the request was to be sent. \
-connect-pg-simple's SQL runs over a pool of 10 connections that prepare each statement once, which is better than node-pg does, and \
-the processor time of the application that it runs in is not counted.
-
-Processor time and WAL are counted until all that was acknowledged is committed, gathered touches included; so is the time of SETs \
-with `everysec`, which is as fast as it commits. Nobody \
-tidies up while somebody is measured: autovacuum is off, VACUUM runs before each measurement, the only checkpoint of a round stands at its \
-start, and redis-server does not rewrite its AOF. The rows that changed in PostgreSQL equal the acknowledged SETs less those that a \
-batch replaced, or there would be no report.
-";
 
 /// A finished run.
 #[derive(Clone, Copy, Debug)]
@@ -98,7 +82,7 @@ impl Report<'_> {
             "# Side by side\n".to_owned(),
             format!("Made by `cargo bench --bench side_by_side`.\n\n{}", self.about()),
             format!("## Targets\n\n{}", self.targets()),
-            format!("## Charts\n\n{images}## How it is measured\n\n{HOW}"),
+            format!("## Charts\n\n{images}## How it is measured\n\n{}", how()),
             format!("## Ratios: {} to the others\n\n{}", OURS.title(), self.ratios()),
             format!("## Figures\n\n{}", self.figures()),
         ];
@@ -180,6 +164,32 @@ impl Report<'_> {
         let bars: Vec<_> = Kind::ALL.iter().enumerate().filter_map(bar).collect();
         (!bars.is_empty()).then(|| Group { title: (*step).to_owned(), bars })
     }
+}
+
+fn how() -> String {
+    let (web_rate, share) = (number_text(WEB_RATE), LOAD_SHARE * 100.0);
+    let under_way = number_text((LANES * UNDER_WAY) as f64);
+    format!(
+        "\
+Each contestant starts afresh in each round, on the same disk and with the same sessions ({VALUE_BYTES} bytes of JSON under \
+`{PREFIX}`, with a TTL); the contestants take turns under each load, each round beginning with another, while the others are idle. \
+The numbers are medians over the rounds; a ratio is taken within each round, and its median is quoted. Generator and servers share \
+the cores, and nothing is pinned to one.
+
+GET and SET are sent by redis-benchmark, every SET with another value; connect-pg-simple's are sent by this program. A *web request* \
+is a GET and then an EXPIRE; one in ten also SETs its session, one in a hundred SETs a new one and one in a hundred DELs such a one. They \
+come over {LANES} connections, as from so many Node processes: {under_way} under way for throughput, and *paced* at {web_rate} a second \
+(or {share:.0} % of what the contestant can do) for latencies, which count from the moment at which the request was to be sent. \
+connect-pg-simple's SQL runs over a pool of {POOL} connections that prepare each statement once, which is better than node-pg does, \
+and the processor time of the application that it runs in is not counted. The echo answers each request with a fixed reply and \
+does nothing else: it shows what the generator and the sockets cost.
+
+Processor time and WAL are counted until all that was acknowledged is committed, gathered touches included; so is the time of SETs \
+with `everysec`, which is as fast as it commits. Nobody tidies up while somebody is measured: autovacuum is off, VACUUM runs before each \
+measurement, the only checkpoint of a round stands at its start, and redis-server does not rewrite its AOF. The rows that changed in \
+PostgreSQL equal the acknowledged SETs less those that a batch replaced, or there would be no report.
+"
+    )
 }
 
 fn titles() -> Vec<&'static str> {

@@ -19,8 +19,8 @@ use crate::postgres::PostgresServer;
 /// What part of a measurement's length the warm-up before it takes.
 const WARM_UP_SHARE: f64 = 0.25;
 
-/// The warm-up of redis-benchmark sends a request for each fifth session: enough to choose how many a measurement needs.
-const KEYS_PER_PROBE: u32 = 5;
+/// So many sessions for each request that tells roughly how fast a contestant is, before its warm-up.
+const KEYS_PER_PROBE: u32 = 50;
 
 /// The contestants of one round.
 pub struct Round<'a> {
@@ -165,11 +165,14 @@ impl Load<'_> {
         if let Server::Store(store) = &self.contestant.server {
             return commands_by_sql(store, call.command, call.connections, seed, call.keys, length);
         }
-        let requests = match warm_up {
-            None => u64::from(call.keys / KEYS_PER_PROBE),
-            Some(seen) => (seen.operations as f64 / seen.seconds * length.as_secs_f64()) as u64,
-        };
-        call.run(self.address()?, requests)
+        let address = self.address()?;
+        let lasting = |seen: &Seen| (seen.operations as f64 / seen.seconds * length.as_secs_f64()) as u64;
+        if let Some(seen) = warm_up {
+            return call.run(address, lasting(seen));
+        }
+        let probe = call.run(address, u64::from(call.keys / KEYS_PER_PROBE))?;
+        let seen = call.run(address, lasting(&probe))?;
+        Ok(Seen { sets: probe.sets + seen.sets, ..seen })
     }
 
     fn address(&self) -> Result<std::net::SocketAddr> {
