@@ -180,6 +180,7 @@ GET and SET are sent by redis-benchmark, every SET with another value; connect-p
 is a GET and then an EXPIRE; one in ten also SETs its session, one in a hundred SETs a new one and one in a hundred DELs such a one. They \
 come over {LANES} connections, as from so many Node processes: {under_way} under way for throughput, and *paced* at {web_rate} a second \
 (or {share:.0} % of what the contestant can do) for latencies, which count from the moment at which the request was to be sent. \
+Where GETs come beside as many SETs, on the same {LANES} connections, the latencies are those of the GETs, and the costs those of both. \
 connect-pg-simple's SQL runs over a pool of {POOL} connections that prepare each statement once, which is better than node-pg does, \
 and the processor time of the application that it runs in is not counted. The echo answers each request with a fixed reply and \
 does nothing else: it shows what the generator and the sockets cost.
