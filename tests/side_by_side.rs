@@ -20,4 +20,6 @@ fn every_contestant_answers_under_every_load_and_a_report_is_written() {
         assert!(page.contains(part), "{part} is missing: {page}");
     }
     assert!(report.join("set.svg").exists());
+    let rows = std::fs::read_to_string(report.join("figures.csv")).expect("figures");
+    assert!(rows.contains("1,\"web requests, paced\",connect-pg-simple,"), "{rows}");
 }

@@ -84,8 +84,9 @@ impl Report<'_> {
             format!("## Targets\n\n{}", self.targets()),
             format!("## Charts\n\n{images}## How it is measured\n\n{}", how()),
             format!("## Ratios: {} to the others\n\n{}", OURS.title(), self.ratios()),
-            format!("## Figures\n\n{}", self.figures()),
+            format!("## Figures\n\nThose of each round are in [figures.csv](figures.csv).\n\n{}", self.figures()),
         ];
+        fs::write(folder.join("figures.csv"), self.rows())?;
         let page = folder.join("REPORT.md");
         fs::write(&page, parts.join("\n"))?;
         println!("the report: {}", page.display());
@@ -152,6 +153,17 @@ impl Report<'_> {
             }
             let head = [&[""][..], &titles()].concat();
             text.push_str(&format!("### {}\n\n{}\n", step.name, table(&head, &rows)));
+        }
+        text
+    }
+
+    /// Every measurement, for whoever wants to reckon otherwise.
+    fn rows(&self) -> String {
+        let mut text = format!("round,load,contestant,{}\n", titles().join(","));
+        for Record { round, step, kind, figures } in self.records {
+            let number = |metric: &Metric| figures.get(*metric).map(|number| number.to_string()).unwrap_or_default();
+            let numbers: Vec<_> = Metric::ALL.iter().map(number).collect();
+            text.push_str(&format!("{},\"{step}\",{},{}\n", round + 1, kind.name(), numbers.join(",")));
         }
         text
     }
