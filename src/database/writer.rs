@@ -183,7 +183,9 @@ impl Writer {
                         self.through.note_save(self.clock.now_ms() / 1000);
                     }
                 }
-                self.through.metrics.units_committed.add(units.len() as u64);
+                // A barrier changes nothing.
+                let changing = units.iter().filter(|unit| !matches!(unit.work, Work::Barrier)).count();
+                self.through.metrics.units_committed.add(changing as u64);
                 self.through.announce();
                 Ok(Ok(()))
             }

@@ -41,8 +41,13 @@ pub struct PostgresServer {
 impl PostgresServer {
     /// Starts a server with further settings, each as `name=value`.
     pub fn start(settings: &[&str]) -> Self {
+        Self::start_in(&std::env::temp_dir(), settings)
+    }
+
+    /// The same, with its files in a new folder in `parent`.
+    pub fn start_in(parent: &Path, settings: &[&str]) -> Self {
         let programs = programs();
-        let folder = tempfile::Builder::new().prefix("sojourn-postgres-").tempdir().unwrap().keep();
+        let folder = tempfile::Builder::new().prefix("sojourn-postgres-").tempdir_in(parent).unwrap().keep();
         let guard = Command::new("sh")
             .args(["-c", GUARD, "guard"])
             .arg(&folder)
@@ -80,6 +85,11 @@ impl PostgresServer {
     /// Its port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The process that is the parent of all its others, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.server.as_ref().map(Child::id)
     }
 
     /// A new, empty database; answers its name.

@@ -42,6 +42,11 @@ impl Server {
         self.address
     }
 
+    /// Its process, for what the kernel says of it.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     fn becomes_ready(&mut self) -> bool {
         let start = Instant::now();
         while start.elapsed() < START_TIMEOUT {

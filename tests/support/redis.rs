@@ -1,13 +1,14 @@
 //! A real Redis 7.0, which says what is right.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Stdio;
 
 use tempfile::TempDir;
 
 use super::process::{Server, dying_with_us};
 
-/// A running redis-server without persistence.
+/// A running redis-server.
 #[derive(Debug)]
 pub struct Redis {
     server: Server,
@@ -16,13 +17,18 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Starts it on a free port.
+    /// Starts it on a free port, without persistence.
     pub fn start() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        Self::start_in(&std::env::temp_dir(), &["--save", "", "--appendonly", "no"])
+    }
+
+    /// Starts it on a free port with these settings; its files stand in a new folder in `parent`.
+    pub fn start_in(parent: &Path, settings: &[&str]) -> Self {
+        let folder = tempfile::Builder::new().prefix("sojourn-redis-").tempdir_in(parent).expect("a folder");
         let server = Server::start("redis-server", |port| {
             let mut command = dying_with_us("redis-server");
             command.arg("--dir").arg(folder.path());
-            command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--appendonly", "no"]);
+            command.args(["--bind", "127.0.0.1", "--port", &port.to_string()]).args(settings);
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
             command
         });
@@ -32,5 +38,10 @@ impl Redis {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.server.address()
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.server.pid()
     }
 }

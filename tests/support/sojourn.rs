@@ -35,4 +35,9 @@ impl Sojourn {
     pub fn address(&self) -> SocketAddr {
         self.0.address()
     }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.0.pid()
+    }
 }

@@ -66,6 +66,7 @@ pub(super) fn sojourn(app: &App, lines: &mut Lines) {
     lines.put("backlog", app.write_through.backlog());
     lines.put("batches", metrics.batches_committed.get());
     lines.put("batches_failed", metrics.batches_failed.get());
+    lines.put("batch_changes", metrics.batch_changes.get());
     lines.put("units_committed", metrics.units_committed.get());
     lines.put("units_failed", metrics.units_failed.get());
     lines.put("touches_waiting", app.keyspace.touches.count());

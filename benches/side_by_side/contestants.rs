@@ -1,0 +1,224 @@
+//! Who is measured: servers that this run starts, all with their data in one folder, each filled with the same sessions.
+
+pub mod echo;
+pub mod session;
+pub mod store;
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use self::echo::Echo;
+use self::store::Store;
+use super::Result;
+use crate::postgres::PostgresServer;
+use crate::support::redis::Redis;
+use crate::support::resp::{Connection, Frame, encode};
+use crate::support::sojourn::Sojourn;
+
+/// Those who can take part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Sojourn, durable, on PostgreSQL.
+    SojournPostgres,
+    /// Sojourn, durable, on SQLite.
+    SojournSqlite,
+    /// Sojourn with `durability = everysec`, on PostgreSQL.
+    SojournEverysec,
+    /// redis-server without AOF.
+    RedisMemory,
+    /// redis-server with AOF, flushed every second.
+    RedisEverysec,
+    /// redis-server with AOF, flushed before each reply.
+    RedisAlways,
+    /// connect-pg-simple's SQL.
+    PgSimple,
+    /// The echo.
+    Echo,
+}
+
+impl Kind {
+    /// All, in the order of the tables.
+    pub const ALL: [Self; 8] = [
+        Self::SojournPostgres,
+        Self::SojournSqlite,
+        Self::SojournEverysec,
+        Self::RedisAlways,
+        Self::RedisEverysec,
+        Self::RedisMemory,
+        Self::PgSimple,
+        Self::Echo,
+    ];
+
+    /// Its name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SojournPostgres => "sojourn-postgres",
+            Self::SojournSqlite => "sojourn-sqlite",
+            Self::SojournEverysec => "sojourn-everysec",
+            Self::RedisMemory => "redis-memory",
+            Self::RedisEverysec => "redis-aof-everysec",
+            Self::RedisAlways => "redis-aof-always",
+            Self::PgSimple => "connect-pg-simple",
+            Self::Echo => "echo",
+        }
+    }
+
+    /// Its name in the tables.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::SojournPostgres => "Sojourn on PostgreSQL",
+            Self::SojournSqlite => "Sojourn on SQLite",
+            Self::SojournEverysec => "Sojourn `everysec` on PostgreSQL",
+            Self::RedisMemory => "redis without AOF",
+            Self::RedisEverysec => "redis AOF `everysec`",
+            Self::RedisAlways => "redis AOF `always`",
+            Self::PgSimple => "connect-pg-simple's SQL",
+            Self::Echo => "the echo",
+        }
+    }
+
+    /// Who has this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// Whether it writes to PostgreSQL.
+    pub const fn is_on_postgres(self) -> bool {
+        matches!(self, Self::SojournPostgres | Self::SojournEverysec | Self::PgSimple)
+    }
+}
+
+/// What Sojourn is told, besides its port and database; the durability follows.
+pub const SOJOURN: &[&str] = &["--database-timezone", "UTC", "--durability"];
+/// What redis-server is told, besides its port and folder. Neither it nor PostgreSQL tidies up while it is measured.
+pub const REDIS: &[&str] =
+    &["--save", "", "--auto-aof-rewrite-percentage", "0", "--maxmemory", "0", "--io-threads", "1"];
+/// What PostgreSQL is told, besides its port and folder.
+pub const POSTGRES: &[&str] = &[
+    "fsync=on",
+    "synchronous_commit=on",
+    "full_page_writes=on",
+    "wal_sync_method=fdatasync",
+    "wal_level=replica",
+    "wal_compression=off",
+    "wal_buffers=16MB",
+    "shared_buffers=512MB",
+    "max_wal_size=8GB",
+    "checkpoint_timeout=1h",
+    "autovacuum=off",
+    "commit_delay=0",
+    "max_connections=50",
+    "timezone=UTC",
+];
+
+/// A contestant that runs.
+#[derive(Debug)]
+pub struct Contestant {
+    /// Who it is.
+    pub kind: Kind,
+    /// Its database in PostgreSQL.
+    pub database: Option<String>,
+    /// How it is reached.
+    pub server: Server,
+}
+
+/// How a contestant is reached.
+#[derive(Debug)]
+pub enum Server {
+    /// By the Redis protocol.
+    Sojourn(Sojourn),
+    /// By the Redis protocol.
+    Redis(Redis),
+    /// By the Redis protocol.
+    Echo(Echo),
+    /// By SQL, in this process.
+    Store(Store),
+}
+
+impl Contestant {
+    /// Starts it afresh, with `keys` sessions.
+    ///
+    /// # Errors
+    /// When it does not take the sessions; a server that does not start panics with its log.
+    pub fn start(kind: Kind, postgres: &PostgresServer, folder: &Path, keys: u32) -> Result<Self> {
+        let database = kind.is_on_postgres().then(|| postgres.create_database());
+        let url = database.as_deref().map(|database| postgres.url(database)).unwrap_or_default();
+        let redis = |settings: &[&str]| Server::Redis(Redis::start_in(folder, &[REDIS, settings].concat()));
+        let sojourn =
+            |url: &str, durability: &str| Server::Sojourn(Sojourn::start(url, &[SOJOURN, &[durability]].concat()));
+        let server = match kind {
+            Kind::SojournPostgres => sojourn(&url, "commit"),
+            Kind::SojournEverysec => sojourn(&url, "everysec"),
+            Kind::SojournSqlite => sojourn(&format!("sqlite://{}", folder.join("sojourn.db").display()), "commit"),
+            Kind::RedisMemory => redis(&["--appendonly", "no"]),
+            Kind::RedisEverysec => redis(&["--appendonly", "yes", "--appendfsync", "everysec"]),
+            Kind::RedisAlways => redis(&["--appendonly", "yes", "--appendfsync", "always"]),
+            Kind::PgSimple => Server::Store(Store::start(&url, keys)?),
+            Kind::Echo => Server::Echo(Echo::start()?),
+        };
+        let contestant = Self { kind, database, server };
+        contestant.fill(keys)?;
+        Ok(contestant)
+    }
+
+    /// Where it listens; `None` for one that speaks SQL.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match &self.server {
+            Server::Sojourn(server) => Some(server.address()),
+            Server::Redis(server) => Some(server.address()),
+            Server::Echo(echo) => Some(echo.address()),
+            Server::Store(_) => None,
+        }
+    }
+
+    /// Waits until everything that it has acknowledged is on its disk, touches included.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn settle(&self) -> Result<()> {
+        match &self.server {
+            Server::Sojourn(server) => {
+                let reply = Connection::open(server.address())?.call(&["SAVE"])?;
+                if reply == Frame::Line(b'+', b"OK".to_vec()) { Ok(()) } else { Err(format!("SAVE: {reply:?}").into()) }
+            }
+            Server::Store(store) => store.flush_statistics(),
+            Server::Redis(_) | Server::Echo(_) => Ok(()),
+        }
+    }
+
+    /// A number of Sojourn's `# Sojourn` section of INFO; `None` from anybody else.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn info(&self, name: &str) -> Result<Option<u64>> {
+        let Server::Sojourn(server) = &self.server else { return Ok(None) };
+        let reply = Connection::open(server.address())?.call(&["INFO", "sojourn"])?;
+        let text = String::from_utf8_lossy(reply.bytes().unwrap_or_default()).into_owned();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        Ok(line.and_then(|number| number.trim().parse().ok()))
+    }
+
+    /// Loads the sessions in chunks, each of which a server may commit at once.
+    fn fill(&self, keys: u32) -> Result<()> {
+        const CHUNK: u32 = 1_000;
+        let Some(address) = self.address() else { return Ok(()) };
+        let mut connection = Connection::open(address)?;
+        for first in (0..keys).step_by(CHUNK as usize) {
+            let chunk = first..keys.min(first + CHUNK);
+            let requests: Vec<u8> = chunk.clone().flat_map(set_request).collect();
+            connection.send(&requests)?;
+            for _ in chunk {
+                let reply = connection.read()?;
+                if reply != Frame::Line(b'+', b"OK".to_vec()) {
+                    return Err(format!("{}: {reply:?}", self.kind.name()).into());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn set_request(key: u32) -> Vec<u8> {
+    let (key, value) = (format!("{}{}", session::PREFIX, session::sid(key)), session::value(u64::from(key)));
+    encode(&["SET", &key, &value, "EX", &session::TTL_SECONDS.to_string()])
+}

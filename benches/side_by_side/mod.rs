@@ -1,0 +1,73 @@
+//! Each contestant under each load, round after round, and a report of it. What is compared runs one after the other
+//! under the same load, and ratios are taken within a round, so that what changes on the machine meanwhile falls on all.
+
+mod charts;
+mod contestants;
+mod generator;
+mod loads;
+mod machine;
+mod measuring;
+mod options;
+mod ratios;
+mod redis_benchmark;
+mod report;
+mod round;
+mod rows;
+mod targets;
+
+use std::ffi::OsString;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use self::machine::{FileSystem, Machine};
+use self::measuring::Record;
+use self::options::Options;
+use self::report::Report;
+use self::round::Round;
+use crate::postgres::PostgresServer;
+
+/// What can go wrong ends the run with one sentence.
+pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
+
+/// Reads the command line, measures, prints the tables and writes the report.
+///
+/// # Errors
+/// When a contestant answers wrongly, a run is void, or the data would not stand on a disk.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<()> {
+    let options = Options::read(arguments);
+    std::fs::create_dir_all(&options.data)?;
+    let file_system = FileSystem::of(&options.data)?;
+    if file_system.is_memory() && !options.smoke {
+        let (folder, kind) = (options.data.display(), file_system.kind);
+        return Err(format!("{folder} is on {kind}, which is no disk: choose another by --data").into());
+    }
+    let data = tempfile::Builder::new().prefix("data-").tempdir_in(&options.data)?;
+    machine::open_to_postgres(data.path())?;
+    let postgres = PostgresServer::start_in(data.path(), contestants::POSTGRES);
+    let machine = Machine::describe(data.path(), &file_system, &postgres)?;
+    let steps = loads::steps(&options.loads);
+    let bar = progress(u64::from(options.rounds) * (steps.len() as u64 + 1) * options.contestants.len() as u64);
+    let mut records: Vec<Record> = Vec::new();
+    for number in 0..options.rounds {
+        let mut round = Round::start(number, &options, &postgres, data.path(), &bar)?;
+        for (place, step) in steps.iter().enumerate() {
+            records.extend(round.measure(step, &bar)?);
+            let is_last_of_load = steps.get(place + 1).is_none_or(|next| next.load != step.load);
+            if is_last_of_load && step.writes_sets_only() {
+                round.check_rows()?;
+            }
+        }
+    }
+    bar.finish_and_clear();
+    let report = Report { options: &options, machine: &machine, steps: &steps, records: &records };
+    println!("{}", report.summary());
+    report.write()
+}
+
+fn progress(length: u64) -> ProgressBar {
+    let bar = ProgressBar::new(length);
+    if let Ok(style) = ProgressStyle::with_template("[{elapsed_precise}] {wide_bar} {pos}/{len} {msg}") {
+        bar.set_style(style);
+    }
+    bar
+}

@@ -1,0 +1,98 @@
+//! The check that makes a run worth something: as many rows changed in PostgreSQL as SETs were acknowledged, less those
+//! that a later SET of the same key replaced within a batch.
+
+use std::time::{Duration, Instant};
+
+use super::Result;
+use super::contestants::Contestant;
+use crate::postgres::PostgresServer;
+
+/// PostgreSQL tells its statistics at most once a second, and Sojourn's next commit may be two seconds away.
+const STATISTICS_DELAY_MAX: Duration = Duration::from_secs(15);
+const POLL: Duration = Duration::from_millis(50);
+
+/// What was counted since a contestant's table was made, in which nothing but SETs happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// SETs that the generator saw acknowledged.
+    pub acked: u64,
+    /// Units that the contestant says it committed; a SET is one.
+    pub units: u64,
+    /// Changes that its batches held.
+    pub changes: u64,
+    /// Rows that PostgreSQL says were inserted, updated or deleted.
+    pub rows: u64,
+}
+
+impl Counted {
+    /// The sentence that makes the run void, if the numbers do not fit.
+    pub fn fault(&self) -> Option<String> {
+        let Self { acked, units, changes, rows } = *self;
+        if units != acked {
+            return Some(format!("{acked} SETs were acknowledged, but {units} units were committed"));
+        }
+        let replaced = units.checked_sub(changes);
+        if replaced.is_none_or(|replaced| rows != acked - replaced) {
+            return Some(format!(
+                "{rows} rows changed in PostgreSQL, but {acked} SETs were acknowledged, of which batches hold {changes}"
+            ));
+        }
+        None
+    }
+}
+
+/// Compares what was acknowledged with what changed; waits for PostgreSQL's statistics.
+///
+/// # Errors
+/// The run is void.
+pub fn check(contestant: &Contestant, postgres: &PostgresServer, acked: u64) -> Result<()> {
+    let Some(database) = &contestant.database else { return Ok(()) };
+    contestant.settle()?;
+    let units = contestant.info("units_committed")?.unwrap_or(acked);
+    let changes = contestant.info("batch_changes")?.unwrap_or(units);
+    let begun = Instant::now();
+    loop {
+        let rows = rows_changed(postgres, database)?;
+        let Some(fault) = (Counted { acked, units, changes, rows }).fault() else { return Ok(()) };
+        if begun.elapsed() > STATISTICS_DELAY_MAX {
+            return Err(format!("{}: the run is void: {fault}", contestant.kind.name()).into());
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+fn rows_changed(postgres: &PostgresServer, database: &str) -> Result<u64> {
+    let sum = "select n_tup_ins + n_tup_upd + n_tup_del from pg_stat_user_tables where relname = 'session'";
+    Ok(postgres.sql(database, sum).parse()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FITS: Counted = Counted { acked: 1_000, units: 1_000, changes: 990, rows: 990 };
+
+    #[test]
+    fn a_run_counts_when_every_acknowledged_set_is_a_row_or_was_replaced() {
+        assert_eq!(FITS.fault(), None);
+    }
+
+    #[test]
+    fn a_run_is_void_when_a_row_is_missing_or_nobody_wrote_it() {
+        for rows in [989, 991, 0] {
+            assert!(Counted { rows, ..FITS }.fault().is_some_and(|fault| fault.contains("rows changed")), "{rows}");
+        }
+    }
+
+    #[test]
+    fn a_run_is_void_when_a_set_was_no_unit() {
+        // A SET of the very same bytes is a touch, which is no unit.
+        assert!(Counted { units: 999, rows: 989, changes: 989, ..FITS }.fault().is_some());
+        assert!(Counted { units: 1_001, ..FITS }.fault().is_some());
+    }
+
+    #[test]
+    fn a_run_is_void_when_batches_hold_more_than_was_committed() {
+        assert!(Counted { changes: 1_001, rows: 1_001, ..FITS }.fault().is_some());
+    }
+}
