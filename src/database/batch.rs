@@ -5,25 +5,24 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::unit::{Unit, Work};
-use super::write_through::stands_alone;
 use super::{BatchWork, Change, Committed, RecordId};
 
-/// The keys that a failed unit takes with it.
+/// The keys of some units: every later unit that shares one is built on them, and so are those built on it.
 #[derive(Default)]
-pub(super) struct Doomed {
-    keys: HashSet<(u8, Arc<[u8]>)>,
+pub(super) struct Reach {
+    keys: HashSet<(u8, Arc<[u8]>), ahash::RandomState>,
     cleared: bool,
 }
 
-impl Doomed {
-    /// Whether the unit shares a key with those that failed; if so, its keys are doomed too.
+impl Reach {
+    /// Whether the unit is built on those; if so, its keys count from now on.
     pub(super) fn takes(&mut self, unit: &Unit) -> bool {
         let shares = match &unit.work {
             Work::Changes(changes) => {
                 self.cleared || changes.iter().any(|(id, _)| self.keys.contains(&(id.database, Arc::clone(&id.key))))
             }
             Work::Clear { database } => self.cleared || self.has_key_of(*database),
-            // A barrier vouches for what is left.
+            // A barrier changes nothing.
             Work::Barrier => self.cleared,
         };
         if shares {
@@ -36,7 +35,7 @@ impl Doomed {
         self.keys.iter().any(|(number, _)| database.is_none_or(|database| database == *number))
     }
 
-    /// Dooms the keys of a failed unit.
+    /// Counts the keys of a unit.
     pub(super) fn add(&mut self, unit: &Unit) {
         match &unit.work {
             Work::Changes(changes) => {
@@ -53,7 +52,7 @@ pub(super) fn batch_work(units: &[Unit]) -> BatchWork {
     if let [Unit { work: Work::Clear { database }, .. }] = units {
         return BatchWork::Clear { database: *database };
     }
-    debug_assert!(units.len() == 1 || !units.iter().any(stands_alone), "a clear or a barrier stands alone");
+    debug_assert!(units.len() == 1 || !units.iter().any(Unit::stands_alone), "a clear or a barrier stands alone");
     let mut changes: Vec<(RecordId, Change)> = Vec::with_capacity(units.len());
     let mut positions: HashMap<RecordId, usize, ahash::RandomState> = HashMap::default();
     for (id, change) in units.iter().flat_map(|unit| match &unit.work {

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Instant;
 
 use smallvec::SmallVec;
 
@@ -81,4 +82,42 @@ pub struct Unit {
     pub ticket: Ticket,
     /// What it does.
     pub work: Work,
+    /// Its place in the order in which the units took effect.
+    pub(super) number: u64,
+    /// When it was queued: what its `write-timeout` counts from where its turn does not come.
+    pub(super) queued: Instant,
+}
+
+impl Unit {
+    /// A unit that is not queued yet; its place is given to it then.
+    #[must_use]
+    pub fn new(ticket: Ticket, work: Work) -> Self {
+        Self { ticket, work, number: 0, queued: Instant::now() }
+    }
+
+    /// How many changes it counts for in a batch.
+    pub(super) fn size(&self) -> usize {
+        match &self.work {
+            Work::Changes(changes) => changes.len(),
+            Work::Clear { .. } | Work::Barrier => 1,
+        }
+    }
+
+    /// What it holds of the queue's limit: keys and values.
+    pub(super) fn bytes(&self) -> usize {
+        let Work::Changes(changes) = &self.work else { return 0 };
+        let held = |(id, change): &(RecordId, Change)| match change {
+            Change::Put { value, .. } => id.key.len() + value.len(),
+            Change::Expire { .. } | Change::Delete => id.key.len(),
+        };
+        changes.iter().map(held).sum()
+    }
+
+    /// A barrier and a clear are batches of their own.
+    pub(super) fn stands_alone(&self) -> bool {
+        match self.work {
+            Work::Changes(_) => false,
+            Work::Clear { .. } | Work::Barrier => true,
+        }
+    }
 }

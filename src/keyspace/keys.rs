@@ -215,7 +215,7 @@ impl<'a> Keys<'a> {
             None => Work::Changes(std::mem::take(&mut self.changes)),
         };
         note(&mut self.seen, &ticket);
-        self.keyspace.write_through.enqueue(Unit { ticket, work });
+        self.keyspace.write_through.enqueue(Unit::new(ticket, work));
     }
 
     /// The live life of a key; what is pending on it is seen.

@@ -64,6 +64,9 @@ pub(super) fn sojourn(app: &App, lines: &mut Lines) {
     drop(settings);
     let metrics = &app.metrics;
     lines.put("backlog", app.write_through.backlog());
+    lines.put("backlog_age_ms", metrics.backlog_age_ms.get());
+    lines.put("parked_units", metrics.parked_units.get());
+    lines.put("lock_waits", metrics.lock_waits.get());
     lines.put("batches", metrics.batches_committed.get());
     lines.put("batches_failed", metrics.batches_failed.get());
     lines.put("units_committed", metrics.units_committed.get());

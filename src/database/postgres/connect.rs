@@ -13,6 +13,10 @@ use crate::database::{DatabaseError, DatabaseSettings};
 /// Connections for cold reads: enough to hide one slow query, few enough for a server with many applications.
 const READERS: u32 = 3;
 
+/// How long a commit waits for a lock of somebody else, and every other write with it: enough for whoever is about to commit
+/// a statement of his own. Then the units that need the lock are set aside.
+const LOCK_WAIT: Duration = Duration::from_millis(20);
+
 /// How long a reader is kept unused.
 const READER_IDLE: Duration = Duration::from_secs(300);
 
@@ -81,7 +85,7 @@ impl Connector {
             ("TimeZone", timezone.to_owned()),
             ("synchronous_commit", "on".to_owned()),
             ("statement_timeout", timeout_ms.to_string()),
-            ("lock_timeout", (timeout_ms / 2).to_string()),
+            ("lock_timeout", LOCK_WAIT.as_millis().min(timeout_ms / 2).to_string()),
         ];
         set(connection, &of_writer).await.map_err(|error| match code(&error).as_deref() {
             Some("22023") => DatabaseError::Unusable(format!(
