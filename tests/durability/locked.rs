@@ -1,55 +1,16 @@
 //! Somebody has locked rows in psql: only their sessions wait, and nobody else.
 
-use std::io::Write;
-use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::postgres::PostgresServer;
+use super::psql::Psql;
 use super::server::{Server, is_error, is_ok, wait_until};
 use super::support::resp::{Connection, encode};
 
 /// Commits of others that go on while a row is locked: far more than a writer that waits for the lock would make.
 const OTHERS: usize = 1_000;
 const PATIENT: &[&str] = &["--write-timeout", "30s"];
-
-/// A psql with an open transaction; it ends without a commit when dropped.
-struct Psql(Child);
-
-impl Psql {
-    /// Begins a transaction with this SQL, and waits until it is done.
-    fn begin(postgres: &PostgresServer, database: &str, sql: &str) -> Self {
-        let mut child = Command::new("psql")
-            .args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-d", &postgres.url(database)])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("psql");
-        let name = format!("psql-{}", child.id());
-        let orders = format!("set application_name = '{name}';\nbegin;\n{sql};\nselect 'done';\n");
-        child.stdin.as_mut().expect("its input").write_all(orders.as_bytes()).expect("a psql that reads");
-        let is_done = format!(
-            "select count(*) from pg_stat_activity
-              where application_name = '{name}' and state = 'idle in transaction' and query = 'select ''done'';'"
-        );
-        wait_until("psql", || postgres.sql("postgres", &is_done) == "1");
-        Self(child)
-    }
-
-    /// Ends the transaction without a change.
-    fn end(mut self) {
-        drop(self.0.stdin.take());
-        assert!(self.0.wait().expect("its end").success());
-    }
-}
-
-impl Drop for Psql {
-    fn drop(&mut self) {
-        // Either fails only if it has ended.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 fn session(value: usize) -> String {
     format!(r#"{{"n":{value}}}"#)

@@ -5,6 +5,7 @@
 
 mod failures;
 mod locks;
+mod numbers;
 mod outages;
 mod tickets;
 mod touches;
