@@ -42,18 +42,8 @@ impl PostgresServer {
     /// Starts a server with further settings, each as `name=value`.
     pub fn start(settings: &[&str]) -> Self {
         let programs = programs();
-        let folder = tempfile::Builder::new().prefix("sojourn-postgres-").tempdir().unwrap().keep();
-        let guard = Command::new("sh")
-            .args(["-c", GUARD, "guard"])
-            .arg(&folder)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        if is_root() {
-            assert!(Command::new("chown").arg("postgres").arg(&folder).status().unwrap().success());
-        }
+        let folder = new_folder();
+        let guard = guard(&folder);
         let made = as_ordinary_user(&programs.join("initdb"), &folder)
             .args(["-E", "UTF8", "--locale=C", "-A", "trust", "-U", "postgres", "--no-sync", "-D"])
             .arg(folder.join("data"))
@@ -65,6 +55,36 @@ impl PostgresServer {
             Self { programs, folder, port: 0, settings, server: None, guard, databases: AtomicU32::new(0) };
         server.run();
         server
+    }
+
+    /// A physical standby of this server, to which each commit must come from now on before it is acknowledged.
+    pub fn standby(&self) -> Self {
+        let folder = new_folder();
+        let guard = guard(&folder);
+        let source = format!("host=127.0.0.1 port={} user=postgres application_name=standby", self.port);
+        let copied = as_ordinary_user(&self.programs.join("pg_basebackup"), &folder)
+            .args(["-R", "-c", "fast", "-X", "stream", "-d", &source, "-D"])
+            .arg(folder.join("data"))
+            .output()
+            .unwrap();
+        assert!(copied.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&copied.stderr));
+        let (programs, settings) = (self.programs.clone(), self.settings.clone());
+        let mut standby =
+            Self { programs, folder, port: 0, settings, server: None, guard, databases: AtomicU32::new(0) };
+        standby.run();
+        self.sql("postgres", "alter system set synchronous_standby_names = 'standby'");
+        self.sql("postgres", "select pg_reload_conf()");
+        standby
+    }
+
+    /// Makes a standby the primary, which waits for no standby of its own.
+    pub fn promote(&self) {
+        assert_eq!(self.sql("postgres", "select pg_promote()"), "t");
+    }
+
+    /// The URL of a database of two servers, of which the first is tried first.
+    pub fn url_of_both(&self, other: &Self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{},127.0.0.1:{}/{database}", self.port, other.port)
     }
 
     /// The URL of one of its databases.
@@ -185,6 +205,21 @@ fn programs() -> PathBuf {
         std::env::split_paths(&path).find(|folder| folder.join("initdb").exists())
     };
     newest.or_else(in_path).expect("PostgreSQL (initdb, postgres, psql) is needed for this test")
+}
+
+/// A folder that PostgreSQL may write to.
+fn new_folder() -> PathBuf {
+    let folder = tempfile::Builder::new().prefix("sojourn-postgres-").tempdir().unwrap().keep();
+    if is_root() {
+        assert!(Command::new("chown").arg("postgres").arg(&folder).status().unwrap().success());
+    }
+    folder
+}
+
+fn guard(folder: &Path) -> Child {
+    let mut command = Command::new("sh");
+    command.args(["-c", GUARD, "guard"]).arg(folder);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
 fn is_root() -> bool {
