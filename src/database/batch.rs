@@ -7,10 +7,12 @@ use std::sync::Arc;
 use super::unit::{Unit, Work};
 use super::{BatchWork, Change, Committed, RecordId};
 
-/// The keys of some units: every later unit that shares one is built on them, and so are those built on it.
+/// Some units: every later one that shares a key with them, or has seen one of them, is built on them, and so are those
+/// built on it.
 #[derive(Default)]
 pub(super) struct Reach {
     keys: HashSet<(u8, Arc<[u8]>), ahash::RandomState>,
+    tickets: HashSet<usize, ahash::RandomState>,
     cleared: bool,
 }
 
@@ -25,10 +27,11 @@ impl Reach {
             // A barrier changes nothing.
             Work::Barrier => self.cleared,
         };
-        if shares {
+        let is_built_on = shares || unit.seen.iter().any(|seen| self.tickets.contains(&seen.identity()));
+        if is_built_on {
             self.add(unit);
         }
-        shares
+        is_built_on
     }
 
     fn has_key_of(&self, database: Option<u8>) -> bool {
@@ -37,6 +40,7 @@ impl Reach {
 
     /// Counts the keys of a unit.
     pub(super) fn add(&mut self, unit: &Unit) {
+        self.tickets.insert(unit.ticket.identity());
         match &unit.work {
             Work::Changes(changes) => {
                 self.keys.extend(changes.iter().map(|(id, _)| (id.database, Arc::clone(&id.key))));

@@ -49,6 +49,11 @@ impl Ticket {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
+    /// What tells it from all other tickets that live.
+    pub(super) fn identity(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+
     /// Says how the unit ended. `Unknown` may still become `Committed` or `Failed` when the database is back.
     pub(super) fn settle(&self, outcome: Outcome) {
         let code = match outcome {
@@ -82,6 +87,8 @@ pub struct Unit {
     pub ticket: Ticket,
     /// What it does.
     pub work: Work,
+    /// The units whose changes it saw uncommitted, if any: it decided on them, though it may change other keys.
+    pub(super) seen: SmallVec<[Ticket; 1]>,
     /// Its place in the order in which the units took effect.
     pub(super) number: u64,
     /// When it was queued: what its `write-timeout` counts from where its turn does not come.
@@ -92,7 +99,14 @@ impl Unit {
     /// A unit that is not queued yet; its place is given to it then.
     #[must_use]
     pub fn new(ticket: Ticket, work: Work) -> Self {
-        Self { ticket, work, number: 0, queued: Instant::now() }
+        Self { ticket, work, seen: SmallVec::new(), number: 0, queued: Instant::now() }
+    }
+
+    /// A unit that is built on these as well as on those that changed its keys.
+    #[must_use]
+    pub fn having_seen(mut self, seen: SmallVec<[Ticket; 1]>) -> Self {
+        self.seen = seen;
+        self
     }
 
     /// How many changes it counts for in a batch.

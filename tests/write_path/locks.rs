@@ -68,6 +68,30 @@ async fn what_is_built_on_it_waits_and_commits_in_order() {
     rig.assert_agrees(&[("locked", Some("1")), ("b", Some("2")), ("c", Some("5")), ("d", Some("6"))]);
 }
 
+/// Reads one key and writes another, at one moment.
+fn copy(rig: &Rig, from: &str, to: &str) -> Tickets {
+    let (put, tickets) = rig.run(&[from, to], |keys| {
+        let value = keys.value(from.as_bytes())?.expect("a value");
+        keys.put(to.as_bytes(), &value, Expiry::NEVER)
+    });
+    put.expect("a write that is taken");
+    own(&tickets)
+}
+
+#[tokio::test]
+async fn what_saw_it_waits_and_fails_with_it() {
+    let rig = Rig::start().await;
+    settled(&rig.set("locked", "old")).await;
+    rig.database.lock(&[b"locked"]);
+    let waiting = own(&rig.set("locked", "new"));
+    parked(&rig, 1).await;
+    let (copied, again) = (copy(&rig, "locked", "b"), copy(&rig, "b", "c"));
+    for tickets in [&waiting, &copied, &again] {
+        assert_eq!(settled(tickets).await, Outcome::Failed);
+    }
+    rig.assert_agrees(&[("locked", Some("old")), ("b", None), ("c", None)]);
+}
+
 #[tokio::test]
 async fn after_its_time_it_fails_with_all_that_was_built_on_it() {
     let rig = Rig::start().await;
