@@ -102,7 +102,7 @@ impl Memory {
         self.away.store(away, Ordering::SeqCst);
     }
 
-    /// Every batch that puts this key is refused, as a database refuses data that it cannot hold.
+    /// Every batch that puts this key or changes its end is refused, as a database refuses data that it cannot hold.
     pub fn refuse(&self, key: Option<&[u8]>) {
         *self.refused.lock() = key.map(<[u8]>::to_vec);
     }
@@ -150,10 +150,10 @@ impl Memory {
 
     fn refuses(&self, batch: &Batch) -> bool {
         let refused = self.refused.lock();
-        let puts = |(id, change): &(RecordId, Change)| {
-            matches!(change, Change::Put { .. }) && refused.as_ref().is_some_and(|refused| **refused == *id.key)
+        let is_refused = |(id, change): &(RecordId, Change)| {
+            !matches!(change, Change::Delete) && refused.as_ref().is_some_and(|refused| **refused == *id.key)
         };
-        matches!(&batch.work, BatchWork::Changes(changes) if changes.iter().any(puts))
+        matches!(&batch.work, BatchWork::Changes(changes) if changes.iter().any(is_refused))
     }
 
     /// Whether a change of this batch would wait for a lock. An expiry or a delete of a record that is not there waits for nobody.

@@ -13,6 +13,9 @@ use crate::database::{BatchWork, Change, DatabaseError, RecordId};
 /// How much later touches are tried again that the database did not take: whatever holds them up is not over at once.
 const TOUCH_PAUSE: Duration = Duration::from_secs(1);
 
+/// The same for a touch that the database refused, as a trigger of the user's own does.
+const REFUSED_PAUSE: Duration = Duration::from_secs(60);
+
 /// No touch lags further, whatever `touch-interval` was set to meanwhile.
 const TOUCH_LAG_MAX_MS: i64 = 3_600_000;
 
@@ -54,7 +57,9 @@ impl Writer {
                     parts.extend([rest, touches]);
                 }
                 Err(DatabaseError::Refused(message)) => {
-                    error!(error = message, "the database refused a touch, which is dropped");
+                    error!(error = message, "the database refused a touch, which is tried again");
+                    all_written = false;
+                    self.memory.touches_failed(&touches, REFUSED_PAUSE);
                 }
                 Err(_) => {
                     all_written = false;
