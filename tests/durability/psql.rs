@@ -12,7 +12,7 @@ pub struct Psql(Child);
 impl Psql {
     /// Begins a transaction with this SQL, and waits until it is done.
     pub fn begin(postgres: &PostgresServer, database: &str, sql: &str) -> Self {
-        let mut child = Command::new("psql")
+        let mut child = Command::new(postgres.program("psql"))
             .args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-d", &postgres.url(database)])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

@@ -97,6 +97,11 @@ impl PostgresServer {
         format!("postgres://{role}@127.0.0.1:{}/{database}", self.port)
     }
 
+    /// One of PostgreSQL's programs, of the same version.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.programs.join(name)
+    }
+
     /// Its port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
