@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-pub use database_url::masked_url;
+pub use database_url::{each_host, masked_url};
 pub use document::markdown_table;
 pub use load::{ConfigError, load};
 pub use rows::{Changes, ROWS, Row};

@@ -87,6 +87,8 @@ impl App {
             expiring.set(self.keyspace.counts.expiring(database) as u64);
         }
         self.metrics.backlog_units.set(self.write_through.backlog() as u64);
+        let behind_ms = self.write_through.behind().as_millis();
+        self.metrics.backlog_age_ms.set(u64::try_from(behind_ms).unwrap_or(u64::MAX));
         self.metrics.outage.set(u64::from(self.write_through.is_down()));
     }
 

@@ -63,7 +63,7 @@ pub fn execute(app: &App, client: &mut Client, request: &Request) -> Step {
             Err(error) => refused(app, &error),
         },
         Handler::Exec => exec(app, client, now_ms),
-        Handler::Server(_) => Step::Wait(row),
+        Handler::Server(_) | Handler::Waiting(..) => Step::Wait(row),
         Handler::Container(_) => refused(app, &CommandError::Syntax),
     };
     if let Step::Done(reply, _) = &step {
@@ -76,7 +76,7 @@ pub fn execute(app: &App, client: &mut Client, request: &Request) -> Step {
 pub async fn serve(app: &App, client: &mut Client, row: &'static Row, request: &Request) -> Reply {
     let begun = Instant::now();
     let result = match row.handler {
-        Handler::Server(handler) => handler(app, client, request).await,
+        Handler::Server(handler) | Handler::Waiting(handler, _) => handler(app, client, request).await,
         Handler::Keys(_)
         | Handler::Client(_)
         | Handler::Exec
@@ -308,7 +308,9 @@ fn run_queued(app: &App, client: &mut Client, locked: &mut Keys<'_>, request: &R
     locked.select(client.database);
     let result = match row.handler {
         Handler::Keys(handler) => handler(locked, request),
-        Handler::Client(handler) | Handler::ContainerOrAlone(_, handler) => handler(app, client, request),
+        Handler::Client(handler) | Handler::ContainerOrAlone(_, handler) | Handler::Waiting(_, handler) => {
+            handler(app, client, request)
+        }
         // The gates keep these out of the queue.
         Handler::Server(_) | Handler::Exec | Handler::Container(_) => {
             Err(CommandError::other("ERR Command not allowed inside a transaction"))

@@ -23,3 +23,4 @@ pub mod string_number;
 pub mod string_range;
 pub mod table;
 pub mod transaction;
+pub mod wait;

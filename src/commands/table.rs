@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 use super::error::CommandError;
 use super::{
     admin, client, cluster, config, connection, expire, info, introspect, key, object, scan, string, string_number,
-    string_range, transaction,
+    string_range, transaction, wait,
 };
 use crate::app::{App, Client};
 use crate::keyspace::Keys;
@@ -134,6 +134,11 @@ pub enum Handler {
     Client(fn(&App, &mut Client, &Request) -> CommandResult),
     /// Over the whole server; may wait.
     Server(for<'a> fn(&'a App, &'a mut Client, &'a Request) -> BoxFuture<'a, CommandResult>),
+    /// Over this connection; waits, except as part of an EXEC, where the second function answers what is so at that moment.
+    Waiting(
+        for<'a> fn(&'a App, &'a mut Client, &'a Request) -> BoxFuture<'a, CommandResult>,
+        fn(&App, &mut Client, &Request) -> CommandResult,
+    ),
     /// EXEC itself: the queued commands over all their keys at once, as one unit.
     Exec,
     /// A container: the second word chooses a row of these.
@@ -161,7 +166,7 @@ impl Row {
     pub fn subcommands(&self) -> &'static [Self] {
         match self.handler {
             Handler::Container(rows) | Handler::ContainerOrAlone(rows, _) => rows,
-            Handler::Keys(_) | Handler::Client(_) | Handler::Server(_) | Handler::Exec => &[],
+            Handler::Keys(_) | Handler::Client(_) | Handler::Server(_) | Handler::Waiting(..) | Handler::Exec => &[],
         }
     }
 
@@ -215,6 +220,7 @@ static FAMILIES: &[&[Row]] = &[
     object::ROWS,
     scan::ROWS,
     transaction::ROWS,
+    wait::ROWS,
     connection::ROWS,
     client::ROWS,
     admin::ROWS,
@@ -374,6 +380,7 @@ impl std::fmt::Debug for Handler {
             Self::Server(_) => "Server",
             Self::Exec => "Exec",
             Self::Container(_) => "Container",
+            Self::Waiting(..) => "Waiting",
             Self::ContainerOrAlone(..) => "ContainerOrAlone",
         })
     }

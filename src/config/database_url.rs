@@ -24,10 +24,10 @@ pub(super) fn check(given: &Given<'_>) -> Result<(), Invalid> {
 fn check_postgres(rest: &str) -> Result<(), Invalid> {
     let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
     let authority = place.split('/').next().unwrap_or_default();
-    let host_port = authority.rsplit('@').next().unwrap_or_default();
+    let hosts = authority.rsplit('@').next().unwrap_or_default();
     // The colons of an IPv6 address stand in brackets.
-    let port = host_port.rsplit(']').next().and_then(|tail| tail.split_once(':')).map(|(_, port)| port);
-    if port.is_some_and(|port| port.parse::<u16>().is_err()) {
+    let port = |host: &'_ str| Some(host.rsplit(']').next()?.split_once(':')?.1.parse::<u16>().is_ok());
+    if hosts.split(',').any(|host| port(host) == Some(false)) {
         return Err(refused(
             "a port from 0 to 65535 after the host (and /, ?, # and @ in a password as %2F, %3F, %23 and %40)",
         ));
@@ -37,6 +37,19 @@ fn check_postgres(rest: &str) -> Result<(), Invalid> {
         return Err(refused(&format!("sslmode to be one of {}", SSL_MODES.join(", "))));
     }
     Ok(())
+}
+
+/// The URL of each of its hosts, in their order: `postgres://user@one:5432,two:5432/database` as PostgreSQL's own programs
+/// read it. A URL without several hosts is the only one.
+#[must_use]
+pub fn each_host(url: &str) -> Vec<String> {
+    let Some((scheme, rest)) = url.split_once("://") else { return vec![url.to_owned()] };
+    let (authority, tail) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let (login, hosts) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
+    if !scheme.starts_with("postgres") || !hosts.contains(',') {
+        return vec![url.to_owned()];
+    }
+    hosts.split(',').map(|host| format!("{scheme}://{login}{host}{tail}")).collect()
 }
 
 fn refused(expected: &str) -> Invalid {
@@ -100,6 +113,7 @@ mod tests {
             "postgres://u:p@h:5432/db?sslmode=require",
             "postgresql://[::1]:5432/db",
             "postgres:///db?host=/run/postgresql",
+            "postgres://u:p@one,two:5433,[::1]:5434/db",
         ];
         for url in good {
             assert_eq!(checked(url), Ok(()), "{url}");
@@ -111,10 +125,23 @@ mod tests {
             "memory://x",
             "x.db",
             "postgres://h:abc/db",
+            "postgres://one:5432,two:abc/db",
             "postgres://h/db?sslmode=on",
         ];
         for url in bad {
             assert!(checked(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn each_host_has_a_url_of_its_own() {
+        let several = "postgres://u:a,b@one,two:5433,[::1]:5434/db?sslmode=require";
+        let expected =
+            ["one", "two:5433", "[::1]:5434"].map(|host| format!("postgres://u:a,b@{host}/db?sslmode=require"));
+        assert_eq!(each_host(several), expected);
+        assert_eq!(each_host("postgres://one,two?user=u"), ["postgres://one?user=u", "postgres://two?user=u"]);
+        for one in ["postgres://u:a,b@one/db", "postgres:///db?host=/run/postgresql", "sqlite://a,b.db", "memory://"] {
+            assert_eq!(each_host(one), [one]);
         }
     }
 

@@ -105,8 +105,8 @@ pub const ROWS: &[Row] = &[
         name: "database-url",
         syntax: Syntax::Text { placeholder: "URL", expected: "postgres://…, sqlite://path or memory://" },
         default: "sqlite://sojourn.db",
-        help: "where sessions are kept: postgres://user:password@host/database?sslmode=…, sqlite://path or memory:// (lost at \
-               exit); the default is a file in $STATE_DIRECTORY, else $XDG_STATE_HOME/sojourn, else ~/.local/state/sojourn",
+        help: "where sessions are kept: postgres://user:password@host/database?sslmode=… (one:5432,two:5432 for host, if a \
+               standby takes over), sqlite://path or memory:// (lost at exit); the default is a file in $STATE_DIRECTORY, else $XDG_STATE_HOME/sojourn, else ~/.local/state/sojourn",
         changes: Changes::AtStart,
         apply: |settings, given| {
             let url = database_url::check(given).map(|()| Secret::new(given.text));

@@ -5,39 +5,42 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::unit::{Unit, Work};
-use super::write_through::stands_alone;
 use super::{BatchWork, Change, Committed, RecordId};
 
-/// The keys that a failed unit takes with it.
+/// Some units: every later one that shares a key with them, or has seen one of them, is built on them, and so are those
+/// built on it.
 #[derive(Default)]
-pub(super) struct Doomed {
-    keys: HashSet<(u8, Arc<[u8]>)>,
+pub(super) struct Reach {
+    keys: HashSet<(u8, Arc<[u8]>), ahash::RandomState>,
+    tickets: HashSet<usize, ahash::RandomState>,
     cleared: bool,
 }
 
-impl Doomed {
-    /// Whether the unit shares a key with those that failed; if so, its keys are doomed too.
+impl Reach {
+    /// Whether the unit is built on those; if so, its keys count from now on.
     pub(super) fn takes(&mut self, unit: &Unit) -> bool {
         let shares = match &unit.work {
             Work::Changes(changes) => {
                 self.cleared || changes.iter().any(|(id, _)| self.keys.contains(&(id.database, Arc::clone(&id.key))))
             }
             Work::Clear { database } => self.cleared || self.has_key_of(*database),
-            // A barrier vouches for what is left.
+            // A barrier changes nothing.
             Work::Barrier => self.cleared,
         };
-        if shares {
+        let is_built_on = shares || unit.seen.iter().any(|seen| self.tickets.contains(&seen.identity()));
+        if is_built_on {
             self.add(unit);
         }
-        shares
+        is_built_on
     }
 
     fn has_key_of(&self, database: Option<u8>) -> bool {
         self.keys.iter().any(|(number, _)| database.is_none_or(|database| database == *number))
     }
 
-    /// Dooms the keys of a failed unit.
+    /// Counts the keys of a unit.
     pub(super) fn add(&mut self, unit: &Unit) {
+        self.tickets.insert(unit.ticket.identity());
         match &unit.work {
             Work::Changes(changes) => {
                 self.keys.extend(changes.iter().map(|(id, _)| (id.database, Arc::clone(&id.key))));
@@ -53,7 +56,7 @@ pub(super) fn batch_work(units: &[Unit]) -> BatchWork {
     if let [Unit { work: Work::Clear { database }, .. }] = units {
         return BatchWork::Clear { database: *database };
     }
-    debug_assert!(units.len() == 1 || !units.iter().any(stands_alone), "a clear or a barrier stands alone");
+    debug_assert!(units.len() == 1 || !units.iter().any(Unit::stands_alone), "a clear or a barrier stands alone");
     let mut changes: Vec<(RecordId, Change)> = Vec::with_capacity(units.len());
     let mut positions: HashMap<RecordId, usize, ahash::RandomState> = HashMap::default();
     for (id, change) in units.iter().flat_map(|unit| match &unit.work {

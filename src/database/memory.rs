@@ -1,7 +1,7 @@
 //! The database that is none: records in a map, for trying Sojourn out and as the double of the tests, which can make it
 //! fail or stand still. It must never be taken for a real one, so its warning is loud.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -39,6 +39,7 @@ pub struct Memory {
     away: AtomicBool,
     /// The key that no put is taken for, and how many more scans succeed before an outage.
     refused: Mutex<Option<Vec<u8>>>,
+    locked: Mutex<HashSet<Vec<u8>>>,
     scans_left: AtomicU64,
     /// Whether the next failure that a test asked for leaves it away.
     leaves: AtomicBool,
@@ -73,6 +74,7 @@ impl Memory {
             commits: AtomicU64::new(0),
             away: AtomicBool::new(false),
             refused: Mutex::default(),
+            locked: Mutex::default(),
             scans_left: AtomicU64::new(u64::MAX),
             leaves: AtomicBool::new(false),
         }
@@ -100,9 +102,15 @@ impl Memory {
         self.away.store(away, Ordering::SeqCst);
     }
 
-    /// Every batch that puts this key is refused, as a database refuses data that it cannot hold.
+    /// Every batch that puts this key or changes its end is refused, as a database refuses data that it cannot hold.
     pub fn refuse(&self, key: Option<&[u8]>) {
         *self.refused.lock() = key.map(<[u8]>::to_vec);
+    }
+
+    /// Locks these keys, as somebody does who has changed their records, or inserted them, in a transaction of his own; none
+    /// frees all.
+    pub fn lock(&self, keys: &[&[u8]]) {
+        *self.locked.lock() = keys.iter().map(|key| key.to_vec()).collect();
     }
 
     /// After so many more scans the database is away.
@@ -142,10 +150,23 @@ impl Memory {
 
     fn refuses(&self, batch: &Batch) -> bool {
         let refused = self.refused.lock();
-        let puts = |(id, change): &(RecordId, Change)| {
-            matches!(change, Change::Put { .. }) && refused.as_ref().is_some_and(|refused| **refused == *id.key)
+        let is_refused = |(id, change): &(RecordId, Change)| {
+            !matches!(change, Change::Delete) && refused.as_ref().is_some_and(|refused| **refused == *id.key)
         };
-        matches!(&batch.work, BatchWork::Changes(changes) if changes.iter().any(puts))
+        matches!(&batch.work, BatchWork::Changes(changes) if changes.iter().any(is_refused))
+    }
+
+    /// Whether a change of this batch would wait for a lock. An expiry or a delete of a record that is not there waits for nobody.
+    fn meets_lock(&self, batch: &Batch) -> bool {
+        let (store, locked) = (self.store.lock(), self.locked.lock());
+        let waits = |(id, change): &(RecordId, Change)| {
+            locked.contains(&*id.key) && (matches!(change, Change::Put { .. }) || store.records.contains_key(id))
+        };
+        match &batch.work {
+            BatchWork::Changes(changes) => changes.iter().any(waits),
+            BatchWork::Clear { .. } => store.records.keys().any(|id| locked.contains(&*id.key)),
+            BatchWork::Prune { .. } => false,
+        }
     }
 
     /// The commit itself, and `failure` where the test wants it.
@@ -153,6 +174,9 @@ impl Memory {
         self.check_reachable()?;
         if self.refuses(batch) {
             return Err(DatabaseError::Refused("a key that a test refuses".to_owned()));
+        }
+        if self.meets_lock(batch) {
+            return Err(DatabaseError::Locked("a key that a test has locked".to_owned()));
         }
         let failure = self.failures.lock().pop_front();
         if failure.is_some() && self.leaves.swap(false, Ordering::SeqCst) {
@@ -208,6 +232,14 @@ impl Database for Memory {
             *self.epoch.lock() = epoch;
         }
         committed
+    }
+
+    async fn locked(&self, changes: &[(RecordId, Change)]) -> Result<Vec<usize>, DatabaseError> {
+        self.check_reachable()?;
+        let (store, locked) = (self.store.lock(), self.locked.lock());
+        let is_locked = |id: &RecordId| store.records.contains_key(id) && locked.contains(&*id.key);
+        let positions = changes.iter().enumerate().filter(|(_, (id, _))| is_locked(id)).map(|(position, _)| position);
+        Ok(positions.collect())
     }
 
     async fn scan(

@@ -135,7 +135,7 @@ pub enum DatabaseError {
     /// It collided with another transaction (class 40): nothing was committed, the same batch may succeed now.
     #[error("the transaction collided with another one: {0}")]
     Conflict(String),
-    /// Somebody holds a lock on a row of it (55P03): nothing was committed.
+    /// Somebody holds a lock that it needs (55P03): nothing was committed.
     #[error("a record is locked by somebody else: {0}")]
     Locked(String),
     /// The database is away, full or read-only (classes 08, 25006, 53, 57, 58, or no connection).
@@ -191,6 +191,13 @@ pub trait Database: Send + Sync + 'static {
     /// # Errors
     /// Each kind says what was committed (see [`DatabaseError`]).
     async fn commit(&self, batch: &Batch) -> Result<Committed, DatabaseError>;
+
+    /// Which of these changes, by position in rising order, would wait now because somebody else has locked the record. Waits
+    /// for no record, and sees only records that are there: not one that somebody has inserted and not committed.
+    ///
+    /// # Errors
+    /// `Locked` if a whole table or the ownership is locked, so that no commit at all can succeed; `Outage`.
+    async fn locked(&self, changes: &[(RecordId, Change)]) -> Result<Vec<usize>, DatabaseError>;
 
     /// Up to `limit` keys of one table that are not expired at `now_ms`, in the table's own order, after the key `after`
     /// (which a former page ended with); fewer than `limit` means the end.

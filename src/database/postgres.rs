@@ -5,6 +5,7 @@
 mod batch;
 mod connect;
 mod errors;
+mod locks;
 mod owner;
 mod read;
 mod schema;
@@ -27,8 +28,8 @@ use self::errors::{classify, classify_commit, outage};
 use self::owner::Lease;
 use self::read::Known;
 use super::{
-    Batch, BatchWork, Committed, Database, DatabaseError, DatabaseSettings, Description, Home, Ownership, RecordId,
-    StoredKey, Value,
+    Batch, BatchWork, Change, Committed, Database, DatabaseError, DatabaseSettings, Description, Home, Ownership,
+    RecordId, StoredKey, Value,
 };
 
 /// How long a waiting server watches an owner that gives no sign of life before it takes the database from it. Five
@@ -139,6 +140,17 @@ impl Database for Postgres {
             *slot = Some(writer);
         }
         committed
+    }
+
+    async fn locked(&self, changes: &[(RecordId, Change)]) -> Result<Vec<usize>, DatabaseError> {
+        let known = self.known()?;
+        let mut slot = self.writer.lock().await;
+        let mut writer = slot.take().ok_or_else(|| outage("the connection was lost", false))?;
+        let locked = writer.locked(&known, changes).await;
+        if !matches!(locked, Err(DatabaseError::Outage { .. })) {
+            *slot = Some(writer);
+        }
+        locked
     }
 
     async fn scan(

@@ -25,8 +25,8 @@ use tokio::sync::Mutex;
 use self::errors::{classify, outage};
 use self::owner::OwnerFile;
 use super::{
-    Batch, Committed, Database, DatabaseError, DatabaseSettings, Description, Home, Ownership, RecordId, StoredKey,
-    Value, parts,
+    Batch, Change, Committed, Database, DatabaseError, DatabaseSettings, Description, Home, Ownership, RecordId,
+    StoredKey, Value, parts,
 };
 use crate::clock::Expiry;
 
@@ -187,6 +187,11 @@ impl Database for Sqlite {
             writer.open = Some((connection, epoch));
         }
         committed
+    }
+
+    async fn locked(&self, _: &[(RecordId, Change)]) -> Result<Vec<usize>, DatabaseError> {
+        // SQLite locks the whole file, which is an outage while it lasts.
+        Ok(Vec::new())
     }
 
     async fn scan(

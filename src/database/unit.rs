@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Instant;
 
 use smallvec::SmallVec;
 
@@ -48,6 +49,11 @@ impl Ticket {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
+    /// What tells it from all other tickets that live.
+    pub(super) fn identity(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+
     /// Says how the unit ended. `Unknown` may still become `Committed` or `Failed` when the database is back.
     pub(super) fn settle(&self, outcome: Outcome) {
         let code = match outcome {
@@ -81,4 +87,51 @@ pub struct Unit {
     pub ticket: Ticket,
     /// What it does.
     pub work: Work,
+    /// The units whose changes it saw uncommitted, if any: it decided on them, though it may change other keys.
+    pub(super) seen: SmallVec<[Ticket; 1]>,
+    /// Its place in the order in which the units took effect.
+    pub(super) number: u64,
+    /// When it was queued: what its `write-timeout` counts from where its turn does not come.
+    pub(super) queued: Instant,
+}
+
+impl Unit {
+    /// A unit that is not queued yet; its place is given to it then.
+    #[must_use]
+    pub fn new(ticket: Ticket, work: Work) -> Self {
+        Self { ticket, work, seen: SmallVec::new(), number: 0, queued: Instant::now() }
+    }
+
+    /// A unit that is built on these as well as on those that changed its keys.
+    #[must_use]
+    pub fn having_seen(mut self, seen: SmallVec<[Ticket; 1]>) -> Self {
+        self.seen = seen;
+        self
+    }
+
+    /// How many changes it counts for in a batch.
+    pub(super) fn size(&self) -> usize {
+        match &self.work {
+            Work::Changes(changes) => changes.len(),
+            Work::Clear { .. } | Work::Barrier => 1,
+        }
+    }
+
+    /// What it holds of the queue's limit: keys and values.
+    pub(super) fn bytes(&self) -> usize {
+        let Work::Changes(changes) = &self.work else { return 0 };
+        let held = |(id, change): &(RecordId, Change)| match change {
+            Change::Put { value, .. } => id.key.len() + value.len(),
+            Change::Expire { .. } | Change::Delete => id.key.len(),
+        };
+        changes.iter().map(held).sum()
+    }
+
+    /// A barrier and a clear are batches of their own.
+    pub(super) fn stands_alone(&self) -> bool {
+        match self.work {
+            Work::Changes(_) => false,
+            Work::Clear { .. } | Work::Barrier => true,
+        }
+    }
 }

@@ -2,7 +2,8 @@
 //! timer (while one commits, the next one gathers), and settled. One writer, one commit at a time. A unit's ticket
 //! says "committed" only after the database has said so.
 
-use std::collections::VecDeque;
+mod queue;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -10,20 +11,13 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
+use self::queue::Queue;
+pub(super) use self::queue::{BatchLimits, split};
+pub use self::queue::{EVERYSEC_BACKLOG_MAX, QUEUE_BYTES_MAX, QUEUE_UNITS_MAX};
+use super::RecordId;
 use super::unit::{Outcome, Ticket, Unit, Work};
-use super::{Change, RecordId};
 use crate::clock::Expiry;
 use crate::telemetry::metrics::Metrics;
-
-/// The most units that may wait for the writer: at some 500 bytes each about 100 MiB, and two seconds of a fast database.
-/// At the limit connections stop reading until there is room; nobody is dropped.
-pub const QUEUE_UNITS_MAX: usize = 200_000;
-
-/// The most value bytes that may wait for the writer, for large values.
-pub const QUEUE_BYTES_MAX: usize = 256 * 1024 * 1024;
-
-/// How much of the queue may be acknowledged but not committed in an outage under `durability = everysec`.
-pub const EVERYSEC_BACKLOG_MAX: usize = QUEUE_UNITS_MAX / 2;
 
 /// What the server may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,14 +31,6 @@ pub enum Status {
     Down,
     /// Another server owns the database: nothing may be answered any more.
     Lost,
-}
-
-/// What waits for the writer.
-#[derive(Debug, Default)]
-struct Queue {
-    units: VecDeque<Unit>,
-    bytes: usize,
-    last: Option<Ticket>,
 }
 
 /// The queue to the writer, and what is known about the database.
@@ -141,18 +127,14 @@ impl WriteThrough {
 
     /// Queues a unit. Called under the lock of the unit's keys, so that the queue has the order of memory.
     pub fn enqueue(&self, unit: Unit) {
-        let mut queue = self.queue.lock();
-        queue.bytes += bytes(&unit);
-        queue.last = Some(unit.ticket.clone());
-        queue.units.push_back(unit);
-        drop(queue);
+        self.queue.lock().push(unit);
         self.work.notify_one();
     }
 
     /// The ticket of the newest unit, if it is not committed: who waits for it waits for all before it.
     #[must_use]
     pub fn last_ticket(&self) -> Option<Ticket> {
-        self.queue.lock().last.clone().filter(|ticket| ticket.outcome() == Outcome::Pending)
+        self.queue.lock().last_ticket()
     }
 
     /// Whether a write that needs the database is refused at once.
@@ -160,15 +142,9 @@ impl WriteThrough {
     pub fn refuses_writes(&self) -> bool {
         match self.status() {
             Status::Up | Status::Loading => false,
-            Status::Down => !self.everysec || self.has_full_backlog(),
+            Status::Down => !self.everysec || self.queue.lock().is_full_for_everysec(),
             Status::Lost => true,
         }
-    }
-
-    /// Under `everysec` writes are refused long before the queue is full: at its limit nobody would be served.
-    fn has_full_backlog(&self) -> bool {
-        let queue = self.queue.lock();
-        queue.units.len() >= EVERYSEC_BACKLOG_MAX || queue.bytes >= QUEUE_BYTES_MAX / 2
     }
 
     /// Whether replies wait for their tickets.
@@ -181,7 +157,8 @@ impl WriteThrough {
     #[must_use]
     pub fn has_room(&self) -> bool {
         let queue = self.queue.lock();
-        queue.units.len() < QUEUE_UNITS_MAX && queue.bytes < QUEUE_BYTES_MAX
+        let lags = self.everysec && self.status() == Status::Up && queue.lags();
+        !lags && !queue.is_full()
     }
 
     /// Counts up whenever tickets are settled or the status changes.
@@ -220,10 +197,17 @@ impl WriteThrough {
         self.owned_until_ms.store(u64::try_from(until_ms).unwrap_or(u64::MAX), Ordering::Release);
     }
 
-    /// Units that wait for the writer.
+    /// Units that are not settled: queued, under way, or waiting for somebody's lock.
     #[must_use]
     pub fn backlog(&self) -> usize {
-        self.queue.lock().units.len()
+        self.queue.lock().unsettled()
+    }
+
+    /// How long the oldest unit that is not settled has waited; zero when all are.
+    #[must_use]
+    pub fn behind(&self) -> Duration {
+        let queue = self.queue.lock();
+        queue.oldest().filter(|_| queue.unsettled() > 0).map_or(Duration::ZERO, |oldest| oldest.elapsed())
     }
 
     /// Unix seconds of the last time everything was committed on request.
@@ -249,7 +233,7 @@ impl WriteThrough {
         }
         let ticket = Ticket::default();
         let mut settlements = self.settlements();
-        self.enqueue(Unit { ticket: ticket.clone(), work: Work::Barrier });
+        self.enqueue(Unit::new(ticket.clone(), Work::Barrier));
         loop {
             match ticket.outcome() {
                 Outcome::Committed => return Ok(()),
@@ -300,96 +284,37 @@ impl WriteThrough {
         self.settled.send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    /// Waits until something is queued, somebody stops us, or `at_most` has passed.
+    /// Waits until something is queued, somebody asks us to stop, or `at_most` has passed.
     pub(super) async fn wait_for_work(&self, at_most: Duration) {
-        if self.queue.lock().units.is_empty() && !self.is_stopping() {
+        if self.queue.lock().is_empty() {
             // A time-out is as good as a call: the writer looks at the touches then.
             let _ = tokio::time::timeout(at_most, self.work.notified()).await;
         }
     }
 
     /// Takes the next units that can be one batch: as many changes as fit, or one unit that stands alone.
-    pub(super) fn take_units(&self, changes_max: usize, bytes_max: usize) -> Vec<Unit> {
-        let mut queue = self.queue.lock();
-        let mut taken = Vec::new();
-        let (mut changes, mut size) = (0, 0);
-        while let Some(unit) = queue.units.front() {
-            let (unit_changes, unit_bytes) = (unit_changes(unit), bytes(unit));
-            let fits = changes + unit_changes <= changes_max && size + unit_bytes <= bytes_max;
-            if !taken.is_empty() && (stands_alone(unit) || !fits) {
-                break;
-            }
-            let alone = stands_alone(unit);
-            changes += unit_changes;
-            size += unit_bytes;
-            queue.bytes = queue.bytes.saturating_sub(unit_bytes);
-            taken.extend(queue.units.pop_front());
-            if alone {
-                break;
-            }
-        }
-        taken
+    pub(super) fn take_units(&self, limits: BatchLimits) -> Vec<Unit> {
+        self.queue.lock().take(limits)
     }
 
     /// Takes out the units that `doomed` chooses, asked in order; called while nobody can enqueue.
     pub(super) fn remove_units(&self, doomed: &mut dyn FnMut(&Unit) -> bool, taken: &mut TakenBack) {
-        let mut queue = self.queue.lock();
-        let (gone, kept): (Vec<_>, VecDeque<_>) = split(std::mem::take(&mut queue.units), doomed);
-        queue.bytes = kept.iter().map(bytes).sum();
-        taken.failed.extend(gone);
-        taken.standing.extend(kept.iter().cloned());
-        queue.units = kept;
+        self.queue.lock().remove(doomed, taken);
+    }
+
+    /// These units are settled: there is room for others.
+    pub(super) fn note_settled(&self, units: &[Unit]) {
+        self.queue.lock().settle(units);
+    }
+
+    /// What the writer still has in hand between two batches: how many units, and since when the oldest waits.
+    pub(super) fn note_parked(&self, units: usize, oldest: Option<Instant>) {
+        self.queue.lock().note_in_hand(oldest);
+        self.metrics.parked_units.set(units as u64);
     }
 
     /// Forgets what is queued, of an ownership that has ended before the first answer.
     pub fn forget(&self) {
-        let mut queue = self.queue.lock();
-        *queue = Queue::default();
+        *self.queue.lock() = Queue::default();
     }
-}
-
-/// Splits units by a choice that is asked in order.
-pub(super) fn split<T: Extend<Unit> + Default>(
-    units: impl IntoIterator<Item = Unit>,
-    doomed: &mut dyn FnMut(&Unit) -> bool,
-) -> (Vec<Unit>, T) {
-    let (mut gone, mut kept) = (Vec::new(), T::default());
-    for unit in units {
-        if doomed(&unit) {
-            gone.push(unit);
-        } else {
-            kept.extend([unit]);
-        }
-    }
-    (gone, kept)
-}
-
-/// A barrier and a clear are batches of their own.
-pub(super) fn stands_alone(unit: &Unit) -> bool {
-    match unit.work {
-        Work::Changes(_) => false,
-        Work::Clear { .. } | Work::Barrier => true,
-    }
-}
-
-fn unit_changes(unit: &Unit) -> usize {
-    match &unit.work {
-        Work::Changes(changes) => changes.len(),
-        Work::Clear { .. } | Work::Barrier => 1,
-    }
-}
-
-/// What a unit holds of the queue's limit: keys and values.
-fn bytes(unit: &Unit) -> usize {
-    let Work::Changes(changes) = &unit.work else { return 0 };
-    changes
-        .iter()
-        .map(|(id, change)| {
-            id.key.len()
-                + match change {
-                    Change::Put { value, .. } => value.len(),
-                    Change::Expire { .. } | Change::Delete => 0,
-                }
-        })
-        .sum()
 }

@@ -1,18 +1,23 @@
 //! The writer: the one task that commits. It gathers units and due touches into batches, settles what the database
-//! said, splits a batch that was refused until the guilty unit stands alone, and sits out outages.
+//! said, splits a batch that was refused until the guilty unit stands alone, sets units aside whose record somebody else has
+//! locked, and sits out outages.
 
+mod locks;
 mod outage;
+mod parked;
 mod upkeep;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::batch::{Doomed, batch_work, missing_records};
+use self::parked::Parked;
+use super::batch::{Reach, batch_work, missing_records};
 use super::unit::{Outcome, Unit, Work};
-use super::write_through::{Memory, Status, TakenBack, WriteThrough, split};
+use super::write_through::{BatchLimits, Memory, Status, TakenBack, WriteThrough};
 use super::{Batch, BatchWork, Committed, Database, DatabaseError};
 use crate::clock::Clock;
 
@@ -21,6 +26,8 @@ const BATCH_CHANGES_MAX: usize = 2048;
 
 /// The most value bytes of one commit: what PostgreSQL parses in a few hundred milliseconds.
 const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+const BATCH_LIMITS: BatchLimits = BatchLimits { changes: BATCH_CHANGES_MAX, bytes: BATCH_BYTES_MAX };
 
 /// How often the writer looks for due touches when nothing is queued.
 const TOUCH_TICK: Duration = Duration::from_millis(250);
@@ -77,6 +84,10 @@ pub struct Writer {
     last_touches: Instant,
     /// What is left of a batch that was split: a stack, the next to be sent is the last.
     chunks: Vec<Vec<Unit>>,
+    /// What waits for somebody's lock.
+    parked: Parked,
+    /// When it is tried next.
+    next_try: Instant,
 }
 
 /// A writer must end: the reason.
@@ -108,6 +119,8 @@ impl Writer {
             last_prune: now,
             last_touches: now,
             chunks: Vec::new(),
+            parked: Parked::default(),
+            next_try: now,
         }
     }
 
@@ -126,16 +139,14 @@ impl Writer {
 
     /// One wait, and then one round of all that is to be done.
     async fn turn(&mut self) -> Result<(), Ended> {
-        self.through.wait_for_work(TOUCH_TICK).await;
-        let units = self.through.take_units(BATCH_CHANGES_MAX, BATCH_BYTES_MAX);
-        let stopping = self.through.is_stopping() && units.is_empty();
-        if stopping || matches!(units.first(), Some(Unit { work: Work::Barrier, .. })) {
+        self.through.wait_for_work(self.pause()).await;
+        let units = self.through.take_units(BATCH_LIMITS);
+        if self.through.is_stopping() && units.is_empty() && self.parked.is_empty() {
             self.flush_touches(i64::MAX).await?;
-        }
-        if stopping {
             return Err(Ended(WriterEnd::Stopped));
         }
         self.commit_units(units).await?;
+        self.try_parked().await?;
         if self.last_touches.elapsed() >= TOUCH_TICK {
             self.last_touches = Instant::now();
             self.flush_touches(self.clock.now_ms()).await?;
@@ -153,20 +164,28 @@ impl Writer {
     /// Commits units as one transaction; splits them when the database refuses their data.
     async fn commit_units(&mut self, units: Vec<Unit>) -> Result<(), Ended> {
         self.chunks.push(units);
-        while let Some(mut units) = self.chunks.pop() {
+        while let Some(units) = self.chunks.pop() {
+            let mut units = self.parked.admit(units);
             if units.is_empty() {
                 continue;
             }
-            if let Err(refusal) = self.try_units(&mut units).await? {
-                if units.len() == 1 {
+            if matches!(units.first(), Some(Unit { work: Work::Barrier, .. })) {
+                self.flush_touches(i64::MAX).await?;
+            }
+            match self.try_units(&mut units).await? {
+                Ok(()) => {}
+                Err(DatabaseError::Locked(_)) => self.park(units),
+                Err(refusal) if units.len() == 1 => {
                     warn!(error = %refusal, "the database refused a write, which is taken back with all that was built on it");
                     self.fail_with_dependants(units);
-                } else {
+                }
+                Err(_) => {
                     let rest = units.split_off(units.len() / 2);
                     self.chunks.extend([rest, units]);
                 }
             }
         }
+        self.note_parked();
         Ok(())
     }
 
@@ -183,9 +202,8 @@ impl Writer {
                         self.through.note_save(self.clock.now_ms() / 1000);
                     }
                 }
-                // A barrier changes nothing.
-                let changing = units.iter().filter(|unit| !matches!(unit.work, Work::Barrier)).count();
-                self.through.metrics.units_committed.add(changing as u64);
+                self.through.note_settled(units);
+                self.count_units(&work, units);
                 self.through.announce();
                 Ok(Ok(()))
             }
@@ -280,31 +298,46 @@ impl Writer {
 
     /// A unit fails with every later one that shares a key with it, transitively.
     fn fail_with_dependants(&mut self, guilty: Vec<Unit>) {
-        let mut doomed = Doomed::default();
-        guilty.iter().for_each(|unit| doomed.add(unit));
-        self.fail(&[], guilty, &mut |unit| doomed.takes(unit));
+        let mut reach = Reach::default();
+        guilty.iter().for_each(|unit| reach.add(unit));
+        self.fail(&[], guilty, &mut |unit| reach.takes(unit));
     }
 
     /// Takes back `first`, and of the units that wait those that `doomed` chooses, asked in order.
     fn fail(&mut self, doubtful: &[Unit], first: Vec<Unit>, doomed: &mut dyn FnMut(&Unit) -> bool) {
         let mut first = Some(TakenBack { failed: first, standing: doubtful.to_vec() });
         let mut count = 0;
-        let Self { memory, through, chunks, .. } = self;
+        let Self { memory, through, chunks, parked, .. } = self;
         memory.take_back(&mut || {
             let mut all = first.take().unwrap_or_default();
-            for chunk in chunks.iter_mut().rev() {
-                let (gone, kept): (_, Vec<Unit>) = split(std::mem::take(chunk), doomed);
-                all.standing.extend(kept.iter().cloned());
-                *chunk = kept;
-                all.failed.extend(gone);
-            }
+            // What was set aside and what is left of a batch stand in one order; all that is queued comes after them.
+            let mut waiting: Vec<&Unit> = chunks.iter().flatten().chain(parked.units()).collect();
+            waiting.sort_unstable_by_key(|unit| unit.number);
+            let (gone, kept): (Vec<&Unit>, Vec<&Unit>) = waiting.into_iter().partition(|unit| doomed(unit));
+            all.standing.extend(kept.into_iter().cloned());
+            all.failed.extend(gone.into_iter().cloned());
+            let failed: HashSet<u64> = all.failed.iter().map(|unit| unit.number).collect();
+            chunks.iter_mut().for_each(|chunk| chunk.retain(|unit| !failed.contains(&unit.number)));
+            parked.retain(|unit| !failed.contains(&unit.number));
             through.remove_units(doomed, &mut all);
             count = all.failed.len();
             settle_failed(&all.failed);
+            through.note_settled(&all.failed);
             all
         });
         self.through.metrics.units_failed.add(count as u64);
         self.through.announce();
+    }
+
+    fn count_units(&self, work: &BatchWork, units: &[Unit]) {
+        let metrics = &self.through.metrics;
+        // A barrier changes nothing.
+        let changing = units.iter().filter(|unit| !matches!(unit.work, Work::Barrier)).count();
+        metrics.units_committed.add(changing as u64);
+        if let BatchWork::Changes(changes) = work {
+            let made: usize = units.iter().filter(|unit| !unit.stands_alone()).map(Unit::size).sum();
+            metrics.changes_replaced.add(made.saturating_sub(changes.len()) as u64);
+        }
     }
 
     fn count_commit(&self, batch: &Batch, took: Duration) {

@@ -214,8 +214,9 @@ impl<'a> Keys<'a> {
             Some(database) => Work::Clear { database },
             None => Work::Changes(std::mem::take(&mut self.changes)),
         };
+        let unit = Unit::new(ticket.clone(), work).having_seen(self.seen.clone());
         note(&mut self.seen, &ticket);
-        self.keyspace.write_through.enqueue(Unit { ticket, work });
+        self.keyspace.write_through.enqueue(unit);
     }
 
     /// The live life of a key; what is pending on it is seen.

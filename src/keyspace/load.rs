@@ -83,7 +83,7 @@ impl Keyspace {
             Some(known) if known != home => {
                 let id = RecordId { home, database, key };
                 let work = Work::Changes([(id, Change::Delete)].into_iter().collect());
-                self.write_through.enqueue(Unit { ticket: Ticket::default(), work });
+                self.write_through.enqueue(Unit::new(Ticket::default(), work));
             }
             Some(_) => {}
             None => {

@@ -292,7 +292,12 @@ impl Connection {
     }
 
     fn hold(&mut self, reply: Reply, tickets: Tickets) {
-        let tickets = if self.app.write_through.holds_replies() { tickets } else { Tickets::new() };
+        let tickets = if self.app.write_through.holds_replies() {
+            tickets
+        } else {
+            self.client.unsaved.add(tickets);
+            Tickets::new()
+        };
         if tickets.is_empty() && self.held.is_empty() {
             reply.encode(self.client.protocol, &mut self.output);
         } else {

@@ -155,9 +155,13 @@ catalogue! {
     Counter batches_committed "sojourn_batches_committed_total" Count "Commits of the database";
     Counter batches_failed "sojourn_batches_failed_total" Count "Commits that the database refused or did not answer";
     Counter batch_changes "sojourn_batch_changes_total" Count "Changes of records in all batches";
+    Counter changes_replaced "sojourn_changes_replaced_total" Count "Changes that a later one of the same record replaced within their batch";
     Counter touches_gathered "sojourn_touches_gathered_total" Count "Writes that only lengthened a life and were put off";
     Counter touch_rows_written "sojourn_touch_rows_written_total" Count "Records whose expiry was written for touches";
     Gauge backlog_units "sojourn_backlog_units" Count "Units that wait for a commit";
+    Gauge backlog_age_ms "sojourn_backlog_age_milliseconds" Milliseconds "How long the oldest unit has waited that is not committed";
+    Gauge parked_units "sojourn_parked_units" Count "Units set aside because somebody else has locked a record of theirs, or of one that they are built on";
+    Counter lock_waits "sojourn_lock_waits_total" Count "Batches that met a lock of somebody else and were put together anew";
     Gauge last_commit_us "sojourn_last_commit_microseconds" Microseconds "How long the last commit took";
     Counter outages "sojourn_outages_total" Count "Times the database went away";
     Gauge outage "sojourn_outage" Count "1 while the database is away and writes are refused";

@@ -179,3 +179,40 @@ fn an_expiry_beyond_the_year_9999_is_refused() {
     let left = connection.call(&["TTL", "k"]).expect("a reply").integer();
     assert!(left.is_some_and(|left| (90..=100).contains(&left)), "{left:?}");
 }
+
+/// Redis 7.0 does not have WAITAOF: these are the words of Redis 7.2.
+#[test]
+fn waitaof_refuses_what_redis_7_2_refuses() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let stored = Sojourn::start(&format!("sqlite://{}", folder.path().join("sojourn.db").display()), &[]);
+    let mut connection = connect(&stored);
+    for (words, refusal) in [
+        (["2", "0", "0"], "ERR value is out of range, must be between 0 and 1"),
+        (["-1", "0", "0"], "ERR value is out of range, must be between 0 and 1"),
+        (["a", "0", "0"], "ERR value is not an integer or out of range"),
+        (["1", "-1", "0"], "ERR value is out of range, must be positive"),
+        (["1", "a", "0"], "ERR value is not an integer or out of range"),
+        (["1", "0", "-1"], "ERR timeout is negative"),
+        (["1", "0", "a"], "ERR timeout is not an integer or out of range"),
+    ] {
+        let [local, replicas, timeout] = words;
+        assert_eq!(
+            connection.call(&["WAITAOF", local, replicas, timeout]).expect("a reply"),
+            error(refusal),
+            "{words:?}"
+        );
+    }
+    assert_eq!(
+        connection.call(&["WAITAOF", "1", "0"]).expect("a reply"),
+        error("ERR wrong number of arguments for 'waitaof' command")
+    );
+    let done = Frame::Aggregate(b'*', Some(vec![Frame::Line(b':', b"1".to_vec()), Frame::Line(b':', b"0".to_vec())]));
+    assert_eq!(connection.call(&["SET", "k", "v"]).expect("a reply"), ok());
+    for words in [["1", "0", "0"], ["1", "2", "0"], ["0", "0", "0"], ["1", "0", "9223372036854775807"]] {
+        let [local, replicas, timeout] = words;
+        assert_eq!(connection.call(&["WAITAOF", local, replicas, timeout]).expect("a reply"), done, "{words:?}");
+    }
+    let refusal = error("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.");
+    let forgetful = Sojourn::in_memory();
+    assert_eq!(connect(&forgetful).call(&["WAITAOF", "1", "0", "0"]).expect("a reply"), refusal);
+}

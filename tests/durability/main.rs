@@ -9,11 +9,14 @@ mod postgres;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod everysec;
 mod history;
 mod kills;
 mod load;
+mod locked;
 mod outages;
 mod owners;
+mod psql;
 mod server;
 mod starts;
 mod touches;

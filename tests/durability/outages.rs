@@ -162,6 +162,30 @@ fn a_crash_of_postgresql_refuses_writes_and_loses_none() {
 }
 
 #[test]
+fn a_standby_that_takes_over_has_all_that_was_acknowledged() {
+    let mut primary = PostgresServer::start(&[]);
+    let database = primary.create_database();
+    let standby = primary.standby();
+    let is_synchronous = "select count(*) from pg_stat_replication where sync_state = 'sync'";
+    wait_until("the standby", || primary.sql("postgres", is_synchronous) == "1");
+    let url = primary.url_of_both(&standby, &database);
+    let server = Server::start(&url, WRITE_TIMEOUT);
+    assert!(is_ok(&server.call(&["SET", "sess:hot", r#"{"hot":1}"#, "EX", "3600"])));
+    let load = Load::start(server.address());
+    load.wait_for_acked(500);
+    primary.kill_immediate();
+    let goal = load.refused.load(Ordering::Relaxed) + 200;
+    let slowest = slowest_hot_read(&server, || load.refused.load(Ordering::Relaxed) >= goal);
+    assert!(slowest < HOT_READ_MAX, "a read from memory took {slowest:?}");
+    standby.promote();
+    load.wait_for_acked(500);
+    let all = load.end();
+    check(&server, &all);
+    server.kill();
+    check(&Server::start(&url, &[]), &all);
+}
+
+#[test]
 fn a_late_commit_of_a_killed_connection_overwrites_nothing() {
     let postgres = PostgresServer::start(&[]);
     let database = postgres.create_database();

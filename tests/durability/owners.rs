@@ -72,7 +72,7 @@ fn a_stopped_owner_that_wakes_up_commits_nothing() {
     second.wait_for_log("the database is owned by");
     wait_until("acknowledged writes", || acked.load(Ordering::Relaxed) > 10);
 
-    first.signal("STOP");
+    first.pause();
     let stopped = Instant::now();
     // Received by the kernel, executed by nobody until the server wakes up.
     late.send(&encode(&["SET", "sess:b", r#"{"b":"stale"}"#])).expect("a socket");

@@ -118,6 +118,20 @@ impl Server {
         self.connect().call(words).unwrap_or_else(|error| panic!("{words:?}: {error}: {}", self.log()))
     }
 
+    /// Stops all its threads; the signal alone takes effect when the first of them is scheduled to see it.
+    pub fn pause(&self) {
+        self.signal("STOP");
+        let is_stopped = |task: &Path| {
+            let stat = std::fs::read_to_string(task.join("stat")).unwrap_or_default();
+            // After the name in its parentheses.
+            stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+        };
+        let tasks = PathBuf::from(format!("/proc/{}/task", self.child.id()));
+        wait_until("the threads to stop", || {
+            std::fs::read_dir(&tasks).expect("its threads").flatten().all(|task| is_stopped(&task.path()))
+        });
+    }
+
     /// Sends it a signal by its name.
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();

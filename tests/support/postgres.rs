@@ -47,18 +47,8 @@ impl PostgresServer {
     /// The same, with its files in a new folder in `parent`.
     pub fn start_in(parent: &Path, settings: &[&str]) -> Self {
         let programs = programs();
-        let folder = tempfile::Builder::new().prefix("sojourn-postgres-").tempdir_in(parent).unwrap().keep();
-        let guard = Command::new("sh")
-            .args(["-c", GUARD, "guard"])
-            .arg(&folder)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        if is_root() {
-            assert!(Command::new("chown").arg("postgres").arg(&folder).status().unwrap().success());
-        }
+        let folder = new_folder(parent);
+        let guard = guard(&folder);
         let made = as_ordinary_user(&programs.join("initdb"), &folder)
             .args(["-E", "UTF8", "--locale=C", "-A", "trust", "-U", "postgres", "--no-sync", "-D"])
             .arg(folder.join("data"))
@@ -72,6 +62,36 @@ impl PostgresServer {
         server
     }
 
+    /// A physical standby of this server, to which each commit must come from now on before it is acknowledged.
+    pub fn standby(&self) -> Self {
+        let folder = new_folder(&std::env::temp_dir());
+        let guard = guard(&folder);
+        let source = format!("host=127.0.0.1 port={} user=postgres application_name=standby", self.port);
+        let copied = as_ordinary_user(&self.programs.join("pg_basebackup"), &folder)
+            .args(["-R", "-c", "fast", "-X", "stream", "-d", &source, "-D"])
+            .arg(folder.join("data"))
+            .output()
+            .unwrap();
+        assert!(copied.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&copied.stderr));
+        let (programs, settings) = (self.programs.clone(), self.settings.clone());
+        let mut standby =
+            Self { programs, folder, port: 0, settings, server: None, guard, databases: AtomicU32::new(0) };
+        standby.run();
+        self.sql("postgres", "alter system set synchronous_standby_names = 'standby'");
+        self.sql("postgres", "select pg_reload_conf()");
+        standby
+    }
+
+    /// Makes a standby the primary, which waits for no standby of its own.
+    pub fn promote(&self) {
+        assert_eq!(self.sql("postgres", "select pg_promote()"), "t");
+    }
+
+    /// The URL of a database of two servers, of which the first is tried first.
+    pub fn url_of_both(&self, other: &Self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{},127.0.0.1:{}/{database}", self.port, other.port)
+    }
+
     /// The URL of one of its databases.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
@@ -80,6 +100,11 @@ impl PostgresServer {
     /// The URL of one of its databases for another role.
     pub fn url_as(&self, role: &str, database: &str) -> String {
         format!("postgres://{role}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// One of PostgreSQL's programs, of the same version.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.programs.join(name)
     }
 
     /// Its port on 127.0.0.1.
@@ -195,6 +220,21 @@ fn programs() -> PathBuf {
         std::env::split_paths(&path).find(|folder| folder.join("initdb").exists())
     };
     newest.or_else(in_path).expect("PostgreSQL (initdb, postgres, psql) is needed for this test")
+}
+
+/// A new folder in `parent` that PostgreSQL may write to.
+fn new_folder(parent: &Path) -> PathBuf {
+    let folder = tempfile::Builder::new().prefix("sojourn-postgres-").tempdir_in(parent).unwrap().keep();
+    if is_root() {
+        assert!(Command::new("chown").arg("postgres").arg(&folder).status().unwrap().success());
+    }
+    folder
+}
+
+fn guard(folder: &Path) -> Child {
+    let mut command = Command::new("sh");
+    command.args(["-c", GUARD, "guard"]).arg(folder);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
 fn is_root() -> bool {

@@ -102,3 +102,18 @@ async fn a_put_that_is_refused_does_not_take_earlier_units_of_its_key() {
     assert_outcomes(&[(&last(&later), Outcome::Committed)]).await;
     rig.assert_agrees(&[("k", Some("2"))]);
 }
+
+#[tokio::test]
+async fn what_saw_a_refused_write_fails_with_it() {
+    let (rig, first) = busy().await;
+    let guilty = rig.set("bad", "1");
+    let (copied, tickets) = rig.run(&["bad", "b"], |keys| {
+        let value = keys.value(b"bad")?.expect("a value");
+        keys.put(b"b", &value, Expiry::NEVER)
+    });
+    copied.expect("a write that is taken");
+    rig.database.hold(false);
+    let (good, bad) = (Outcome::Committed, Outcome::Failed);
+    assert_outcomes(&[(&first, good), (&guilty, bad), (&last(&tickets), bad)]).await;
+    rig.assert_agrees(&[("bad", None), ("b", None)]);
+}

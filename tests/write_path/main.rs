@@ -4,6 +4,8 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on must fail, in its helpers too")]
 
 mod failures;
+mod locks;
+mod numbers;
 mod outages;
 mod tickets;
 mod touches;
@@ -53,11 +55,20 @@ impl Rig {
         Self::on(Arc::new(Memory::open(&settings()))).await
     }
 
+    /// Whose writes wait for longer than a test does.
+    async fn patient() -> Self {
+        Self::with(Arc::new(Memory::open(&settings())), 10 * PATIENCE, false).await
+    }
+
     /// On a database that holds something already.
     async fn on(database: Arc<Memory>) -> Self {
+        Self::with(database, WRITE_TIMEOUT, false).await
+    }
+
+    async fn with(database: Arc<Memory>, write_timeout: Duration, everysec: bool) -> Self {
         let Ok(Ownership::Owned { epoch, last_batch }) = database.acquire(None).await else { panic!("it is free") };
         let metrics = Arc::new(Metrics::new(&[]));
-        let through = Arc::new(WriteThrough::new(false, Arc::clone(&metrics)));
+        let through = Arc::new(WriteThrough::new(everysec, Arc::clone(&metrics)));
         let clock = Clock::manual(NOW_MS);
         let (keyspace, loads) = Keyspace::new(
             SessionTables::default(),
@@ -69,7 +80,7 @@ impl Rig {
         keyspace.load_keys(&*database).await.expect("a database that answers");
         tokio::spawn(Arc::clone(&keyspace).run_loader(Arc::clone(&database) as Arc<dyn Database>, loads));
         let hour = Duration::from_secs(3_600);
-        let settings = WriterSettings { write_timeout: WRITE_TIMEOUT, prune_interval: hour, prune_batch: 1_000 };
+        let settings = WriterSettings { write_timeout, prune_interval: hour, prune_batch: 1_000 };
         let writer = Writer::new(
             Arc::clone(&through),
             Arc::clone(&keyspace) as _,

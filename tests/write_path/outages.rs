@@ -7,7 +7,7 @@ use sojourn::clock::Expiry;
 use sojourn::database::Database;
 use sojourn::database::memory::Memory;
 use sojourn::database::unit::Outcome;
-use sojourn::database::write_through::Status;
+use sojourn::database::write_through::{EVERYSEC_BACKLOG_MAX, Status};
 use sojourn::database::writer::WriterEnd;
 use sojourn::keyspace::KeysError;
 
@@ -194,4 +194,26 @@ async fn the_touch_of_a_key_that_was_taken_back_twice_is_written_once() {
     // PostgreSQL would report the second of the same record as missing, and the session would be forgotten.
     assert_eq!(rig.through.metrics.touch_rows_written.get(), 1);
     rig.assert_agrees(&[("k", Some("old")), ("sent", None)]);
+}
+
+#[tokio::test]
+async fn everysec_acknowledges_up_to_its_backlog_and_refuses_the_next() {
+    let rig = Rig::with(Arc::new(Memory::open(&settings())), super::WRITE_TIMEOUT, true).await;
+    settled(&rig.set("k", "old")).await;
+    rig.database.fail_next(outage(false));
+    rig.database.set_away(true);
+    rig.set("k", "0");
+    wait_until("the outage", || rig.through.is_down()).await;
+    for number in 1..EVERYSEC_BACKLOG_MAX {
+        rig.set("k", &number.to_string());
+    }
+    assert_eq!(rig.through.backlog(), EVERYSEC_BACKLOG_MAX);
+    let (refused, tickets) = rig.run(&["k"], |keys| keys.put(b"k", b"one too many", Expiry::NEVER));
+    assert_eq!((refused, tickets.len()), (Err(KeysError::DatabaseDown), 0));
+    assert_eq!(rig.value("k"), Some((EVERYSEC_BACKLOG_MAX - 1).to_string()));
+    rig.database.set_away(false);
+    wait_until("the backlog to be committed", || rig.through.backlog() == 0).await;
+    rig.assert_agrees(&[("k", Some(&(EVERYSEC_BACKLOG_MAX - 1).to_string()))]);
+    assert_eq!(settled(&rig.set("k", "new")).await, Outcome::Committed);
+    assert_eq!(rig.through.metrics.units_failed.get(), 0);
 }

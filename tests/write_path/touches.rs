@@ -109,6 +109,21 @@ async fn a_row_deleted_by_hand_is_forgotten_at_the_flush() {
 }
 
 #[tokio::test]
+async fn a_touch_that_is_refused_is_tried_again() {
+    let rig = with_session().await;
+    settled(&rig.set_until("sess:b", r#"{"b":1}"#, end(0))).await;
+    rig.database.refuse(Some(b"sess:a"));
+    for key in ["sess:a", "sess:b"] {
+        assert!(rig.expire(key, end(1_000)).is_empty());
+    }
+    rig.through.barrier().await.expect("a barrier");
+    assert_eq!((rig.recorded("sess:a"), rig.recorded("sess:b")), (Some(end(0)), Some(end(1_000))));
+    rig.database.refuse(None);
+    rig.clock.advance_ms(MINUTE_MS + 1_000);
+    wait_until("the touch", || rig.recorded("sess:a") == Some(end(1_000))).await;
+}
+
+#[tokio::test]
 async fn a_stop_flushes() {
     let rig = with_session().await;
     assert!(rig.expire("sess:a", end(1_000)).is_empty());

@@ -64,19 +64,35 @@ pub(super) fn sojourn(app: &App, lines: &mut Lines) {
     drop(settings);
     let metrics = &app.metrics;
     lines.put("backlog", app.write_through.backlog());
+    lines.put("backlog_age_ms", metrics.backlog_age_ms.get());
+    lines.put("parked_units", metrics.parked_units.get());
+    lines.put("lock_waits", metrics.lock_waits.get());
     lines.put("batches", metrics.batches_committed.get());
-    lines.put("batches_failed", metrics.batches_failed.get());
     lines.put("batch_changes", metrics.batch_changes.get());
+    lines.put("changes_replaced", metrics.changes_replaced.get());
+    lines.put("changes_per_batch_p50", metrics.changes_per_batch.quantile(0.5));
+    lines.put("changes_per_batch_p99", metrics.changes_per_batch.quantile(0.99));
+    lines.put("batches_failed", metrics.batches_failed.get());
     lines.put("units_committed", metrics.units_committed.get());
     lines.put("units_failed", metrics.units_failed.get());
     lines.put("touches_waiting", app.keyspace.touches.count());
     lines.put("touches_gathered", metrics.touches_gathered.get());
     lines.put("touch_rows_written", metrics.touch_rows_written.get());
+    lines.put("touches_per_row", per_row(metrics.touches_gathered.get(), metrics.touch_rows_written.get()));
     lines.put("cold_loads", metrics.cold_loads.get());
     lines.put("evicted_values", metrics.evicted_values.get());
     lines.put("pruned_records", metrics.pruned_records.get());
     lines.put("outages", metrics.outages.get());
     lines.put("last_commit_us", metrics.last_commit_us.get());
+    lines.put("commit_us_p50", metrics.commit_us.quantile(0.5));
+    lines.put("commit_us_p99", metrics.commit_us.quantile(0.99));
+}
+
+/// How many touches one written row stands for.
+fn per_row(gathered: u64, rows: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "two decimals are shown")]
+    let ratio = gathered as f64 / rows.max(1) as f64;
+    format!("{ratio:.2}")
 }
 
 fn database(app: &App, lines: &mut Lines) {

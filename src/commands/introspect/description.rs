@@ -73,7 +73,7 @@ fn categories(row: &Row) -> Vec<&'static str> {
     let is_of = |group: Group| row.group == group && !is_container;
     let touches_keys = row.has(Flag::Write) || row.has(Flag::Readonly);
     [
-        ("@keyspace", is_of(Group::Generic) || (is_of(Group::Server) && touches_keys)),
+        ("@keyspace", (is_of(Group::Generic) && !row.has(Flag::Connection)) || (is_of(Group::Server) && touches_keys)),
         ("@read", row.has(Flag::Readonly)),
         ("@write", row.has(Flag::Write)),
         ("@string", is_of(Group::String)),

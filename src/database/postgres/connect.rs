@@ -2,16 +2,22 @@
 //! or a time depends on. All is SET after the start, since PgBouncer passes no other startup parameters on.
 
 use std::str::FromStr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Row};
 
 use super::errors::{classify, code, outage};
+use crate::config::each_host;
 use crate::database::{DatabaseError, DatabaseSettings};
 
 /// Connections for cold reads: enough to hide one slow query, few enough for a server with many applications.
 const READERS: u32 = 3;
+
+/// How long a commit waits for a lock of somebody else, and every other write with it: enough for whoever is about to commit
+/// a statement of his own. Then the units that need the lock are set aside.
+const LOCK_WAIT: Duration = Duration::from_millis(20);
 
 /// How long a reader is kept unused.
 const READER_IDLE: Duration = Duration::from_secs(300);
@@ -28,7 +34,10 @@ const PLANNING: [(&str, &str); 5] = [
 
 /// Opens connections to one database.
 pub(super) struct Connector {
-    options: PgConnectOptions,
+    /// One for each host of the URL.
+    hosts: Vec<PgConnectOptions>,
+    /// The host that is tried next, or that has the writer.
+    next: AtomicUsize,
     timezone: Option<String>,
     timeout: Duration,
 }
@@ -46,27 +55,53 @@ pub(super) struct Server {
 
 impl Connector {
     pub fn new(settings: &DatabaseSettings) -> Result<Self, DatabaseError> {
-        let options = PgConnectOptions::from_str(&settings.url)
-            .map_err(|error| DatabaseError::Unusable(format!("database-url: {error}; expected postgres://…")))?;
-        // PgBouncer refuses `extra_float_digits` as a startup parameter; no float is ever read here.
-        let options = options.application_name("sojourn").extra_float_digits(None).disable_statement_logging();
-        Ok(Self { options, timezone: settings.timezone.clone(), timeout: settings.write_timeout })
+        let options = |url: String| {
+            let options = PgConnectOptions::from_str(&url)
+                .map_err(|error| DatabaseError::Unusable(format!("database-url: {error}; expected postgres://…")))?;
+            // PgBouncer refuses `extra_float_digits` as a startup parameter; no float is ever read here.
+            Ok(options.application_name("sojourn").extra_float_digits(None).disable_statement_logging())
+        };
+        let hosts = each_host(&settings.url).into_iter().map(options).collect::<Result<Vec<_>, _>>()?;
+        let (timezone, timeout) = (settings.timezone.clone(), settings.write_timeout);
+        Ok(Self { hosts, next: AtomicUsize::new(0), timezone, timeout })
+    }
+
+    fn host(&self, number: usize) -> &PgConnectOptions {
+        &self.hosts[number % self.hosts.len()]
     }
 
     /// The place with the password masked. Made from the parts, since a URL can hide a password in its query.
     pub fn place(&self) -> String {
-        let host = match self.options.get_socket() {
+        let place = |options: &PgConnectOptions| match options.get_socket() {
             Some(socket) => socket.display().to_string(),
-            None => format!("{}:{}", self.options.get_host(), self.options.get_port()),
+            None => format!("{}:{}", options.get_host(), options.get_port()),
         };
-        let user = self.options.get_username();
-        format!("postgres://{user}:***@{host}/{}", self.options.get_database().unwrap_or(user))
+        let places: Vec<String> = self.hosts.iter().map(place).collect();
+        let first = self.host(0);
+        let user = first.get_username();
+        format!("postgres://{user}:***@{}/{}", places.join(","), first.get_database().unwrap_or(user))
     }
 
-    /// A connection for the writer, and what the server says of itself.
+    /// A connection for the writer, and what the server says of itself: of the host that had it last, else of the first one
+    /// after it that is no standby.
     pub async fn writer(&self) -> Result<(PgConnection, Server), DatabaseError> {
+        let mut found = Err(outage("no host was tried", false));
+        for _ in &self.hosts {
+            let number = self.next.load(Ordering::Relaxed);
+            // Whoever drops this future in the middle begins with the next host.
+            self.next.store(number.wrapping_add(1) % self.hosts.len(), Ordering::Relaxed);
+            found = self.writer_on(self.host(number)).await;
+            if !matches!(found, Err(DatabaseError::Outage { .. })) {
+                self.next.store(number, Ordering::Relaxed);
+                break;
+            }
+        }
+        found
+    }
+
+    async fn writer_on(&self, host: &PgConnectOptions) -> Result<(PgConnection, Server), DatabaseError> {
         let connecting = async {
-            let mut connection = self.options.connect().await.map_err(classify)?;
+            let mut connection = host.connect().await.map_err(classify)?;
             let server = self.server(&mut connection).await?;
             self.set_up(&mut connection, &server.timezone).await?;
             Ok((connection, server))
@@ -81,7 +116,7 @@ impl Connector {
             ("TimeZone", timezone.to_owned()),
             ("synchronous_commit", "on".to_owned()),
             ("statement_timeout", timeout_ms.to_string()),
-            ("lock_timeout", (timeout_ms / 2).to_string()),
+            ("lock_timeout", LOCK_WAIT.as_millis().min(timeout_ms / 2).to_string()),
         ];
         set(connection, &of_writer).await.map_err(|error| match code(&error).as_deref() {
             Some("22023") => DatabaseError::Unusable(format!(
@@ -112,7 +147,7 @@ impl Connector {
                     set(connection, &PLANNING).await
                 })
             })
-            .connect_lazy_with(self.options.clone())
+            .connect_lazy_with(self.host(self.next.load(Ordering::Relaxed)).clone())
     }
 
     async fn server(&self, connection: &mut PgConnection) -> Result<Server, DatabaseError> {
@@ -123,12 +158,16 @@ impl Connector {
                     current_setting('full_page_writes'),
                     current_setting('log_timezone'),
                     current_schema()::text,
-                    current_user::text",
+                    current_user::text,
+                    pg_is_in_recovery()",
         )
         .fetch_one(&mut *connection)
         .await
         .map_err(classify)?;
         let text = |index: usize| row.try_get::<String, _>(index).map_err(classify);
+        if row.try_get(7).map_err(classify)? {
+            return Err(outage("this PostgreSQL is a standby, which takes no writes", false));
+        }
         let encoding = text(1)?;
         if encoding != "UTF8" {
             return Err(DatabaseError::Unusable(format!(

@@ -55,10 +55,57 @@ async fn a_locked_row_is_told_from_an_outage() {
     sqlx::raw_sql("begin; select * from session for update").execute(&mut other).await.unwrap();
     let locked = owner.commit(vec![put(session("sess:a"), b"{\"a\":1}", LATER)]).await.unwrap_err();
     assert!(matches!(locked, DatabaseError::Locked(_)), "{locked:?}");
+    assert_eq!(owner.value(session("sess:a")).await.unwrap(), b"{}");
     // Pruning steps over it instead of waiting.
     let work = BatchWork::Prune { before_ms: 4_200_000_000_000, limit: 10 };
     let batch = Batch { number: owner.number + 1, work };
     assert_eq!(owner.database.commit(&batch).await.unwrap().pruned, 0);
+}
+
+/// A connection that holds a transaction open after this SQL.
+async fn holding(fixture: &OfPostgres, sql: &str) -> PgConnection {
+    let mut other = PgConnection::connect(&shared().url(&fixture.0)).await.unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("begin; {sql}"))).execute(&mut other).await.unwrap();
+    other
+}
+
+/// Ends its transaction; a connection that is only closed keeps its locks for a moment.
+async fn end(mut other: PgConnection) {
+    sqlx::raw_sql("rollback").execute(&mut other).await.unwrap();
+    other.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_locked_rows_of_a_batch_are_named_without_waiting_for_them() {
+    let (fixture, mut owner) = owned().await;
+    let ids =
+        [session("sess:a"), session("sess:b"), session("api:a"), keys(1, b"a"), keys(2, b"a"), session("sess:none")];
+    owner.commit(ids[..5].iter().map(|id| put(id.clone(), b"{}", LATER)).collect()).await.unwrap();
+    let puts: Vec<_> = ids.iter().map(|id| put(id.clone(), b"{}", LATER)).collect();
+    let deletes: Vec<_> = ids.iter().map(|id| (id.clone(), Change::Delete)).collect();
+    assert_eq!(owner.database.locked(&puts).await.unwrap(), [0; 0]);
+    let update = "update session set expire = now() where sid = 'b'; delete from sojourn_keys where database = 1;
+        insert into session values ('none', '{}', now())";
+    for (lock, of_puts, of_deletes) in [
+        ("select from session where sid = 'a' for update", vec![0], vec![0]),
+        (update, vec![1, 3], vec![1, 3]),
+        // What a foreign key does; it stops a delete only.
+        ("select from session where sid = 'a' for key share", vec![], vec![0]),
+    ] {
+        let other = holding(&fixture, lock).await;
+        assert_eq!(owner.database.locked(&puts).await.unwrap(), of_puts, "{lock}");
+        assert_eq!(owner.database.locked(&deletes).await.unwrap(), of_deletes, "{lock}");
+        end(other).await;
+    }
+    // Only what is asked for has been locked, and only for the moment of the question.
+    owner.commit(puts.clone()).await.unwrap();
+    for lock in ["lock table session in share mode", "select from sojourn_owner for update"] {
+        let other = holding(&fixture, lock).await;
+        let all = owner.database.locked(&puts).await.unwrap_err();
+        assert!(matches!(all, DatabaseError::Locked(_)), "{lock}: {all:?}");
+        end(other).await;
+    }
+    assert_eq!(owner.database.locked(&puts).await.unwrap(), [0; 0]);
 }
 
 #[tokio::test]
@@ -84,8 +131,10 @@ async fn a_cut_connection_is_an_outage_that_a_reconnect_settles() {
 async fn a_commit_that_is_dropped_in_the_middle_is_settled_by_the_reconnect() {
     let (fixture, mut owner) = owned().await;
     owner.commit(vec![put(session("sess:a"), b"{}", LATER)]).await.unwrap();
-    let mut other = PgConnection::connect(&shared().url(&fixture.0)).await.unwrap();
-    sqlx::raw_sql("begin; select * from session for update").execute(&mut other).await.unwrap();
+    let slow =
+        "create function slow() returns trigger as 'begin perform pg_sleep(4); return new; end' language plpgsql;
+                create trigger slow before update on session for each row execute function slow()";
+    shared().sql(&fixture.0, slow);
     let changes = vec![put(session("sess:a"), b"{\"dropped\":1}", LATER)];
     let dropped = tokio::time::timeout(Duration::from_millis(200), owner.commit(changes)).await;
     assert!(dropped.is_err());
@@ -93,10 +142,9 @@ async fn a_commit_that_is_dropped_in_the_middle_is_settled_by_the_reconnect() {
         owner.database.commit(&Batch { number: 9, work: BatchWork::Changes(vec![]) }).await,
         Err(DatabaseError::Outage { in_doubt: false, .. })
     ));
-    // The server still executes it, waiting for the row; the reconnect ends it.
+    // The server still executes it; the reconnect ends it.
     let again = owner.database.acquire(Some(owner.epoch)).await.unwrap();
     assert_eq!(again, Ownership::Owned { epoch: owner.epoch + 1, last_batch: 1 });
-    other.close().await.unwrap();
     assert_eq!(owner.value(session("sess:a")).await.unwrap(), b"{}");
 }
 

@@ -1,5 +1,6 @@
 //! What the writer does besides the units: it writes the touches that are due and deletes expired records.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use tracing::{error, info};
@@ -7,10 +8,16 @@ use tracing::{error, info};
 use super::{BATCH_CHANGES_MAX, Ended, Writer};
 use crate::database::batch::missing_records;
 use crate::database::write_through::TouchWrite;
-use crate::database::{BatchWork, Change, DatabaseError};
+use crate::database::{BatchWork, Change, DatabaseError, RecordId};
 
 /// How much later touches are tried again that the database did not take: whatever holds them up is not over at once.
 const TOUCH_PAUSE: Duration = Duration::from_secs(1);
+
+/// The same for a touch that the database refused, as a trigger of the user's own does.
+const REFUSED_PAUSE: Duration = Duration::from_secs(60);
+
+/// No touch lags further, whatever `touch-interval` was set to meanwhile.
+const TOUCH_LAG_MAX_MS: i64 = 3_600_000;
 
 impl Writer {
     /// Writes the touches that are due at `now_ms`, batch by batch. Answers whether none of them went back to the queue.
@@ -30,8 +37,8 @@ impl Writer {
         Ok(all_written)
     }
 
-    /// Writes touches in one commit; in smaller ones when a record of them is locked or refused. Answers whether none of
-    /// them went back to the queue.
+    /// Writes touches in one commit; without those whose record somebody has locked, and in smaller ones when one is refused.
+    /// Answers whether none of them went back to the queue.
     async fn commit_touches(&mut self, touches: Vec<TouchWrite>) -> Result<bool, Ended> {
         let mut parts = vec![touches];
         let mut all_written = true;
@@ -41,12 +48,18 @@ impl Writer {
             }
             match self.try_touches(&touches).await? {
                 Ok(()) => {}
-                Err(DatabaseError::Refused(_) | DatabaseError::Locked(_)) if touches.len() > 1 => {
+                Err(DatabaseError::Locked(_)) => {
+                    all_written = false;
+                    parts.extend(self.postpone_locked(touches).await);
+                }
+                Err(DatabaseError::Refused(_)) if touches.len() > 1 => {
                     let rest = touches.split_off(touches.len() / 2);
                     parts.extend([rest, touches]);
                 }
                 Err(DatabaseError::Refused(message)) => {
-                    error!(error = message, "the database refused a touch, which is dropped");
+                    error!(error = message, "the database refused a touch, which is tried again");
+                    all_written = false;
+                    self.memory.touches_failed(&touches, REFUSED_PAUSE);
                 }
                 Err(_) => {
                     all_written = false;
@@ -57,23 +70,36 @@ impl Writer {
         Ok(all_written)
     }
 
+    /// Puts off the touches whose record is locked, or all when that cannot be told; answers the others.
+    async fn postpone_locked(&mut self, touches: Vec<TouchWrite>) -> Option<Vec<TouchWrite>> {
+        let locked: HashSet<usize> = match self.locked(&changes_of(&touches)).await {
+            Ok(locked) if !locked.is_empty() => locked.into_iter().collect(),
+            Ok(_) | Err(_) => (0..touches.len()).collect(),
+        };
+        let (postponed, others): (Vec<_>, Vec<_>) =
+            touches.into_iter().enumerate().partition(|(position, _)| locked.contains(position));
+        let touches =
+            |numbered: Vec<(usize, TouchWrite)>| numbered.into_iter().map(|(_, touch)| touch).collect::<Vec<_>>();
+        self.memory.touches_failed(&touches(postponed), TOUCH_PAUSE);
+        Some(touches(others)).filter(|others| !others.is_empty())
+    }
+
     async fn try_touches(&mut self, touches: &[TouchWrite]) -> Result<Result<(), DatabaseError>, Ended> {
-        let changes = touches.iter().map(|touch| (touch.id.clone(), Change::Expire { expiry: touch.expiry })).collect();
-        let work = BatchWork::Changes(changes);
+        let work = BatchWork::Changes(changes_of(touches));
         Ok(self.commit_whole(work.clone(), &mut Vec::new()).await?.map(|done| {
             self.through.metrics.touch_rows_written.add(touches.len() as u64);
             self.memory.touches_committed(touches, &missing_records(&work, &done));
         }))
     }
 
-    /// Deletes expired records, unless a touch waits: its record may look expired and is not. The time is read before the
-    /// touches are flushed, so that a record whose touch comes later has not ended at that time.
+    /// Deletes expired records. A record whose touch waits may look expired and is not: so the touches are flushed first, and
+    /// if one cannot be, only what has been expired for longer than any touch lags is deleted. The time is read before the
+    /// flush, so that a record whose touch comes later has not ended at that time.
     pub(super) async fn prune(&mut self) -> Result<(), Ended> {
         self.last_prune = Instant::now();
-        let before_ms = self.clock.now_ms();
-        if !self.flush_touches(i64::MAX).await? {
-            return Ok(());
-        }
+        let now_ms = self.clock.now_ms();
+        let lag_ms = if self.flush_touches(i64::MAX).await? { 0 } else { TOUCH_LAG_MAX_MS };
+        let before_ms = now_ms.saturating_sub(lag_ms);
         let work = BatchWork::Prune { before_ms, limit: self.settings.prune_batch };
         if let Ok(done) = self.commit_whole(work, &mut Vec::new()).await?
             && done.pruned > 0
@@ -85,4 +111,8 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+fn changes_of(touches: &[TouchWrite]) -> Vec<(RecordId, Change)> {
+    touches.iter().map(|touch| (touch.id.clone(), Change::Expire { expiry: touch.expiry })).collect()
 }

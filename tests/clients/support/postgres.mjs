@@ -11,6 +11,7 @@ const asUser = process.getuid() === 0 ? 'postgres' : undefined;
 
 export class Postgres {
   #folder;
+  #command;
   #server;
   #databases = 0;
 
@@ -27,10 +28,21 @@ export class Postgres {
     if (made.code !== 0) throw new Error(`initdb failed:\n${made.output}`);
     const settings = [`port=${postgres.port}`, 'listen_addresses=127.0.0.1', 'unix_socket_directories=', 'shared_buffers=32MB', 'max_connections=60'];
     // QUIT is PostgreSQL's immediate shutdown: its children go too, and its shared memory is given back.
-    postgres.#server = start(binary('postgres'), ['-D', data, ...settings.flatMap((setting) => ['-c', setting])], { ...options, dyingSignal: 'QUIT' });
-    await until('PostgreSQL answers', () => postgres.query('postgres', 'select 1'), { within_ms: 30_000 })
-      .catch((error) => { throw new Error(`${error.message}\n${postgres.#server.output}`); });
+    postgres.#command = [binary('postgres'), ['-D', data, ...settings.flatMap((setting) => ['-c', setting])], { ...options, dyingSignal: 'QUIT' }];
+    await postgres.resume();
     return postgres;
+  }
+
+  // Starts the server process on its port and data, and returns when it answers.
+  async resume() {
+    this.#server = start(...this.#command);
+    await until('PostgreSQL answers', () => this.query('postgres', 'select 1'), { within_ms: 30_000 })
+      .catch((error) => { throw new Error(`${error.message}\n${this.#server.output}`); });
+  }
+
+  // As `pg_ctl stop -m immediate`: no checkpoint, every connection is cut.
+  async crash() {
+    await stop(this.#server, 'SIGQUIT');
   }
 
   url(database) {
@@ -57,7 +69,7 @@ export class Postgres {
   }
 
   async stop() {
-    await stop(this.#server, 'SIGQUIT');
+    await this.crash();
     removeFolder(this.#folder);
   }
 }

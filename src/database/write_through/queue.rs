@@ -1,0 +1,148 @@
+//! The units that are not settled, in the order in which they took effect. It counts what the writer has in hand too, so
+//! that nothing waits anywhere beyond its limits.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::TakenBack;
+use crate::database::unit::{Outcome, Ticket, Unit};
+
+/// The most units that may wait for their commit: at some 500 bytes each about 100 MiB, and two seconds of a fast database.
+/// At the limit connections stop reading until there is room; nobody is dropped.
+pub const QUEUE_UNITS_MAX: usize = 200_000;
+
+/// The most key and value bytes that may wait for their commit, for large values.
+pub const QUEUE_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// How much of the queue may be acknowledged but not committed in an outage under `durability = everysec`.
+pub const EVERYSEC_BACKLOG_MAX: usize = QUEUE_UNITS_MAX / 2;
+
+/// How old the oldest queued unit may become under `durability = everysec` before clients are slowed: what is left of the
+/// second is for the batch that is under way.
+const EVERYSEC_LAG_MAX: Duration = Duration::from_millis(800);
+
+/// What fits into one batch.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchLimits {
+    /// The most changes.
+    pub changes: usize,
+    /// The most key and value bytes.
+    pub bytes: usize,
+}
+
+/// What waits for its commit.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    units: VecDeque<Unit>,
+    unsettled: usize,
+    unsettled_bytes: usize,
+    last: Option<Ticket>,
+    next_number: u64,
+    /// When the oldest of those that the writer has taken was queued.
+    in_hand_since: Option<Instant>,
+}
+
+impl BatchLimits {
+    /// Takes a unit's share; `false` if it does not fit any more. The first one always fits.
+    pub fn take(&mut self, unit: &Unit, is_first: bool) -> bool {
+        let fits = is_first || (unit.size() <= self.changes && unit.bytes() <= self.bytes);
+        if fits {
+            self.changes = self.changes.saturating_sub(unit.size());
+            self.bytes = self.bytes.saturating_sub(unit.bytes());
+        }
+        fits
+    }
+}
+
+impl Queue {
+    pub fn push(&mut self, mut unit: Unit) {
+        unit.number = self.next_number;
+        self.next_number += 1;
+        self.unsettled += 1;
+        self.unsettled_bytes += unit.bytes();
+        self.last = Some(unit.ticket.clone());
+        self.units.push_back(unit);
+    }
+
+    /// The ticket of the newest unit, if it is not settled.
+    pub fn last_ticket(&self) -> Option<Ticket> {
+        self.last.clone().filter(|ticket| ticket.outcome() == Outcome::Pending)
+    }
+
+    /// Whether nothing waits for the writer.
+    pub fn is_empty(&self) -> bool {
+        self.units.is_empty()
+    }
+
+    pub fn unsettled(&self) -> usize {
+        self.unsettled
+    }
+
+    /// Since when the oldest unit waits that is not settled.
+    pub fn oldest(&self) -> Option<Instant> {
+        self.in_hand_since.or_else(|| self.units.front().map(|unit| unit.queued))
+    }
+
+    /// Whether clients must wait.
+    pub fn is_full(&self) -> bool {
+        self.unsettled >= QUEUE_UNITS_MAX || self.unsettled_bytes >= QUEUE_BYTES_MAX
+    }
+
+    /// Under `everysec` writes are refused in an outage long before the queue is full: at its limit nobody would be served.
+    pub fn is_full_for_everysec(&self) -> bool {
+        self.unsettled >= EVERYSEC_BACKLOG_MAX || self.unsettled_bytes >= QUEUE_BYTES_MAX / 2
+    }
+
+    /// Whether the writer does not keep up with `everysec`.
+    pub fn lags(&self) -> bool {
+        self.units.front().is_some_and(|unit| unit.queued.elapsed() >= EVERYSEC_LAG_MAX)
+    }
+
+    pub fn take(&mut self, mut limits: BatchLimits) -> Vec<Unit> {
+        let mut taken: Vec<Unit> = Vec::new();
+        while let Some(unit) = self.units.front() {
+            let alone = unit.stands_alone();
+            if (alone && !taken.is_empty()) || !limits.take(unit, taken.is_empty()) {
+                break;
+            }
+            taken.extend(self.units.pop_front());
+            if alone {
+                break;
+            }
+        }
+        self.in_hand_since = self.in_hand_since.or_else(|| taken.first().map(|unit| unit.queued));
+        taken
+    }
+
+    pub fn remove(&mut self, doomed: &mut dyn FnMut(&Unit) -> bool, taken: &mut TakenBack) {
+        let (gone, kept) = split(std::mem::take(&mut self.units), doomed);
+        taken.failed.extend(gone);
+        self.units = kept;
+        taken.standing.extend(self.units.iter().cloned());
+    }
+
+    pub fn settle(&mut self, units: &[Unit]) {
+        self.unsettled = self.unsettled.saturating_sub(units.len());
+        self.unsettled_bytes = self.unsettled_bytes.saturating_sub(units.iter().map(Unit::bytes).sum());
+    }
+
+    pub fn note_in_hand(&mut self, oldest: Option<Instant>) {
+        self.in_hand_since = oldest;
+    }
+}
+
+/// Splits units by a choice that is asked in order.
+pub fn split<T: Extend<Unit> + Default>(
+    units: impl IntoIterator<Item = Unit>,
+    doomed: &mut dyn FnMut(&Unit) -> bool,
+) -> (Vec<Unit>, T) {
+    let (mut gone, mut kept) = (Vec::new(), T::default());
+    for unit in units {
+        if doomed(&unit) {
+            gone.push(unit);
+        } else {
+            kept.extend([unit]);
+        }
+    }
+    (gone, kept)
+}
