@@ -1,5 +1,5 @@
-//! What an acknowledged write is worth: the real server is killed, stopped, cut off from its database and replaced, on
-//! SQLite and on a real PostgreSQL, and what it acknowledged must be there.
+//! What an acknowledged write is worth: the real server is killed, stopped, cut off from its database, replaced and traced,
+//! on SQLite and on a real PostgreSQL, and what it acknowledged must be there.
 
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on must fail, in its helpers too")]
 
@@ -14,6 +14,7 @@ mod kills;
 mod load;
 mod outages;
 mod owners;
+mod power;
 mod server;
 mod starts;
 mod touches;

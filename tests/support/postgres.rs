@@ -82,6 +82,11 @@ impl PostgresServer {
         self.port
     }
 
+    /// The first of its processes, the parent of all others.
+    pub fn pid(&self) -> u32 {
+        self.server.as_ref().expect("it runs").id()
+    }
+
     /// A new, empty database; answers its name.
     pub fn create_database(&self) -> String {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
