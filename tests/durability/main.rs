@@ -12,6 +12,7 @@ mod support;
 mod history;
 mod kills;
 mod load;
+mod network;
 mod outages;
 mod owners;
 mod power;

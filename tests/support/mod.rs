@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses another part of what is shared")]
 
 pub mod process;
+pub mod proxy;
 pub mod redis;
 pub mod resp;
 pub mod sojourn;
