@@ -16,6 +16,7 @@ mod network;
 mod outages;
 mod owners;
 mod power;
+mod refusals;
 mod server;
 mod starts;
 mod touches;

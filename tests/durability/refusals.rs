@@ -1,0 +1,159 @@
+//! A row that the database refuses, in the middle of a batch of many clients: only that write fails, with one clear
+//! error, and its neighbours commit. The user's own constraint and trigger say no, on real databases.
+
+use std::thread;
+
+use sqlx::{Connection as _, PgConnection, SqliteConnection};
+use tokio::runtime::Runtime;
+
+use super::postgres::PostgresServer;
+use super::server::{Server, is_error, is_ok, wait_until};
+use super::support::resp::{Connection, Frame, encode};
+
+/// Clients that write at the same time; each sends so many sessions, one of which is poisonous.
+const CLIENTS: usize = 8;
+const SETS: usize = 25;
+/// Which one is.
+const POISONOUS: usize = 11;
+/// Long enough that a write waits for whoever holds the lock, which is at most half of it.
+const PATIENT: &[&str] = &["--write-timeout", "40s"];
+
+/// A connection of the user's own, with which a test stops every commit for a while.
+struct User {
+    runtime: Runtime,
+    connection: UserConnection,
+}
+
+enum UserConnection {
+    Postgres(PgConnection),
+    Sqlite(SqliteConnection),
+}
+
+impl User {
+    fn connect(url: &str) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let connection = runtime.block_on(async {
+            if url.starts_with("postgres") {
+                UserConnection::Postgres(PgConnection::connect(url).await.expect("a connection"))
+            } else {
+                UserConnection::Sqlite(SqliteConnection::connect(url).await.expect("a connection"))
+            }
+        });
+        Self { runtime, connection }
+    }
+
+    fn run(&mut self, sql: &'static str) {
+        let done = self.runtime.block_on(async {
+            match &mut self.connection {
+                UserConnection::Postgres(connection) => sqlx::raw_sql(sql).execute(connection).await.map(|_| ()),
+                UserConnection::Sqlite(connection) => sqlx::raw_sql(sql).execute(connection).await.map(|_| ()),
+            }
+        });
+        done.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+}
+
+fn info(server: &Server, name: &str) -> u64 {
+    let reply = server.call(&["INFO", "sojourn"]);
+    let text = String::from_utf8_lossy(reply.bytes().expect("a text")).into_owned();
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name}:"))).expect("a line of INFO");
+    line.trim().parse().expect("a number")
+}
+
+fn value(client: usize, number: usize) -> String {
+    let name = if number == POISONOUS { "poison" } else { "food" };
+    format!(r#"{{"{name}":{client},"number":{number}}}"#)
+}
+
+/// Sends all sessions in one piece and answers the replies.
+fn write(mut connection: Connection, client: usize) -> Vec<Frame> {
+    let set = |number| encode(&["SET", &format!("sess:{client}-{number}"), &value(client, number)]);
+    connection.send(&(0..SETS).flat_map(set).collect::<Vec<u8>>()).expect("a server");
+    (0..SETS).map(|_| connection.read().expect("a reply")).collect()
+}
+
+/// Lets many clients write while commits are held, so that all of it is one batch, and looks at what became of each.
+fn write_poison(server: &Server, user: &mut User, hold: &'static str) {
+    assert!(is_ok(&server.call(&["SET", &format!("sess:0-{POISONOUS}"), r#"{"before":1}"#])));
+    let before = info(server, "outages");
+    user.run(hold);
+    let (replies, batches) = thread::scope(|scope| {
+        let first = scope.spawn(|| server.call(&["SET", "sess:first", "{}"]));
+        let executed = || {
+            let reply = server.call(&["INFO", "keyspace"]);
+            String::from_utf8_lossy(reply.bytes().expect("a text")).contains("keys=2,")
+        };
+        wait_until("a first batch, which waits", || executed() && info(server, "backlog") == 0);
+        let clients: Vec<_> = (0..CLIENTS).map(|client| scope.spawn(move || write(server.connect(), client))).collect();
+        wait_until("a second one, of all clients", || info(server, "backlog") == (CLIENTS * SETS) as u64);
+        let batches = info(server, "batches");
+        user.run("commit");
+        let replies: Vec<_> = clients.into_iter().map(|client| client.join().expect("replies")).collect();
+        assert!(is_ok(&first.join().expect("a reply")));
+        (replies, info(server, "batches") - batches)
+    });
+    for (client, replies) in replies.iter().enumerate() {
+        for (number, reply) in replies.iter().enumerate() {
+            let right = if number == POISONOUS { is_error(reply, "MISCONF") } else { is_ok(reply) };
+            assert!(right, "{client}-{number}: {reply:?}: {}", server.log());
+        }
+    }
+    println!("{} writes in one batch, {CLIENTS} of them poisonous, went in {batches} commits", CLIENTS * SETS);
+    assert!(batches < (CLIENTS * SETS / 2) as u64, "neighbours went together: {batches} commits");
+    assert_eq!(info(server, "units_failed"), CLIENTS as u64, "{}", server.log());
+    assert_eq!(info(server, "outages"), before, "a refusal is no outage: {}", server.log());
+}
+
+/// What is there: all neighbours, and no poison but what was there before.
+fn check(server: &Server) {
+    for client in 0..CLIENTS {
+        for number in 0..SETS {
+            let found = server.call(&["GET", &format!("sess:{client}-{number}")]);
+            let expected = match (client, number) {
+                (0, POISONOUS) => Some(r#"{"before":1}"#.to_owned()),
+                (_, POISONOUS) => None,
+                (_, _) => Some(value(client, number)),
+            };
+            assert_eq!(found.bytes(), expected.as_deref().map(str::as_bytes), "{client}-{number}");
+        }
+    }
+}
+
+fn only_the_poison_fails(url: &str, refusal: &'static str, hold: &'static str) {
+    let server = Server::start(url, PATIENT);
+    let mut user = User::connect(url);
+    user.run(refusal);
+    write_poison(&server, &mut user, hold);
+    check(&server);
+    server.kill();
+    check(&Server::start(url, &[]));
+}
+
+const LOCK: &str = "begin; lock table session in access exclusive mode";
+
+#[test]
+fn a_poisonous_row_fails_alone_by_a_constraint_of_postgresql() {
+    let postgres = PostgresServer::start(&[]);
+    let refusal = "alter table session add constraint edible check (sess->>'poison' is null)";
+    only_the_poison_fails(&postgres.url(&postgres.create_database()), refusal, LOCK);
+}
+
+#[test]
+fn a_poisonous_row_fails_alone_by_a_trigger_of_postgresql() {
+    let postgres = PostgresServer::start(&[]);
+    let refusal = "
+        create function taste() returns trigger language plpgsql as
+            $$ begin if new.sess->>'poison' is not null then raise 'poison'; end if; return new; end $$;
+        create trigger taste before insert or update on session for each row execute function taste()";
+    only_the_poison_fails(&postgres.url(&postgres.create_database()), refusal, LOCK);
+}
+
+#[test]
+fn a_poisonous_row_fails_alone_in_sqlite() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let refusal = "
+        create trigger taste before insert on session when json_extract(new.sess, '$.poison') is not null
+        begin select raise(abort, 'poison'); end";
+    let url = format!("sqlite://{}", folder.path().join("sojourn.db").display());
+    only_the_poison_fails(&url, refusal, "begin immediate");
+}
