@@ -9,6 +9,7 @@ mod postgres;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod disks;
 mod history;
 mod kills;
 mod load;

@@ -41,8 +41,23 @@ pub struct PostgresServer {
 impl PostgresServer {
     /// Starts a server with further settings, each as `name=value`.
     pub fn start(settings: &[&str]) -> Self {
+        Self::make(&std::env::temp_dir(), &[], settings)
+    }
+
+    /// The same on a small disk: all of it, with a log in small pieces.
+    pub fn start_on(disk: &Path, settings: &[&str]) -> Self {
+        Self::make(disk, &["--wal-segsize=1"], settings)
+    }
+
+    /// The same with only its log on a small disk.
+    pub fn start_with_log_on(disk: &Path, settings: &[&str]) -> Self {
+        let log = format!("--waldir={}", disk.join("log").display());
+        Self::make(&std::env::temp_dir(), &["--wal-segsize=1", &log], settings)
+    }
+
+    fn make(parent: &Path, initdb: &[&str], settings: &[&str]) -> Self {
         let programs = programs();
-        let folder = tempfile::Builder::new().prefix("sojourn-postgres-").tempdir().unwrap().keep();
+        let folder = tempfile::Builder::new().prefix("sojourn-postgres-").tempdir_in(parent).unwrap().keep();
         let guard = Command::new("sh")
             .args(["-c", GUARD, "guard"])
             .arg(&folder)
@@ -57,6 +72,7 @@ impl PostgresServer {
         let made = as_ordinary_user(&programs.join("initdb"), &folder)
             .args(["-E", "UTF8", "--locale=C", "-A", "trust", "-U", "postgres", "--no-sync", "-D"])
             .arg(folder.join("data"))
+            .args(initdb)
             .output()
             .unwrap();
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
@@ -114,6 +130,16 @@ impl PostgresServer {
         }
     }
 
+    /// Whether it has not ended by itself.
+    pub fn is_running(&mut self) -> bool {
+        self.server.as_mut().is_some_and(|server| server.try_wait().unwrap().is_none())
+    }
+
+    /// All that it logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+
     /// Ends it if it runs, and starts it again on the same port with the same data.
     pub fn restart(&mut self) {
         self.kill_immediate();
@@ -134,7 +160,7 @@ impl PostgresServer {
             }
             self.port = 0;
         }
-        panic!("PostgreSQL did not start: {}", std::fs::read_to_string(self.folder.join("log")).unwrap_or_default());
+        panic!("PostgreSQL did not start: {}", self.log());
     }
 
     fn command(&self) -> Command {
