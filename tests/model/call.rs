@@ -196,6 +196,17 @@ fn expire() -> impl Strategy<Value = Call> {
     (key(), unit(), delta_ms(), rule).prop_map(|(key, unit, delta_ms, rule)| Call::Expire { key, unit, delta_ms, rule })
 }
 
+/// What an app does in every request: it sets the end anew, and now and then the same value.
+fn touch() -> impl Strategy<Value = Call> {
+    let half_an_hour = End::In(Unit::Seconds, 1_800_000);
+    prop_oneof![
+        2 => key().prop_map(|key| Call::Expire { key, unit: Unit::Seconds, delta_ms: 1_800_000, rule: None }),
+        1 => key().prop_map(move |key| {
+            Call::Set { key, value: VALUES[0], only: None, get: false, end: half_an_hour }
+        }),
+    ]
+}
+
 fn strings() -> impl Strategy<Value = Call> {
     prop_oneof![
         8 => set(),
@@ -232,7 +243,7 @@ fn generic() -> impl Strategy<Value = Call> {
 }
 
 fn call() -> impl Strategy<Value = Call> {
-    prop_oneof![strings(), generic()]
+    prop_oneof![2 => strings(), 2 => generic(), 1 => touch()]
 }
 
 /// Sequences of up to `steps_max` steps.
@@ -242,8 +253,8 @@ pub fn steps(steps_max: usize) -> impl Strategy<Value = Vec<Step>> {
         6 => (prop::collection::vec(call(), 0..6), prop::bool::weighted(0.8))
             .prop_map(|(calls, exec)| Step::Transaction(calls, exec)),
         2 => (1..20u32).prop_map(Step::Scan),
-        4 => prop_oneof![1..100i64, 1..10_000i64, 1..2_000_000i64].prop_map(Step::Advance),
-        4 => (0..KEYS.len(), 0..2i64).prop_map(|(key, before_ms)| Step::AdvanceToEnd(key, before_ms)),
+        6 => prop_oneof![3 => 1..100i64, 6 => 1..10_000i64, 1 => 1..2_000_000i64].prop_map(Step::Advance),
+        2 => (0..KEYS.len(), 0..2i64).prop_map(|(key, before_ms)| Step::AdvanceToEnd(key, before_ms)),
         1 => Just(Step::Prune),
         1 => Just(Step::Restart),
     ];
