@@ -17,6 +17,7 @@ mod network;
 mod outages;
 mod owners;
 mod power;
+mod queue;
 mod refusals;
 mod server;
 mod starts;
