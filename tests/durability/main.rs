@@ -21,4 +21,5 @@ mod queue;
 mod refusals;
 mod server;
 mod starts;
+mod stops;
 mod touches;

@@ -219,3 +219,25 @@ fn cuts_under_load_lose_nothing() {
     assert!(acked as u64 >= CUTS * ACKED_BETWEEN_CUTS, "{acked}");
     rig.check_after(&all);
 }
+
+#[test]
+fn an_exec_whose_values_cannot_be_loaded_is_over() {
+    let Rig { postgres, database, proxy, server } = Rig::start("500ms");
+    assert!(is_ok(&server.call(&["SET", "sess:cold", &session("cold", 1)])));
+    server.kill();
+    let url = format!("postgres://postgres@127.0.0.1:{}/{database}", proxy.port());
+    // A new server knows the key, and its value is only in the database.
+    let server = Server::start(&url, &["--write-timeout", "500ms"]);
+    let mut connection = server.connect();
+    assert!(is_ok(&connection.call(&["MULTI"]).expect("a reply")));
+    let queued = connection.call(&["APPEND", "sess:cold", "x"]).expect("a reply");
+    assert_eq!(queued, Frame::Line(b'+', b"QUEUED".to_vec()));
+    proxy.stall();
+    let reply = connection.call(&["EXEC"]).expect("a reply");
+    assert!(is_error(&reply, "MISCONF"), "{reply:?}");
+    let reply = connection.call(&["PING"]).expect("a reply");
+    assert_eq!(reply, Frame::Line(b'+', b"PONG".to_vec()), "the client has left MULTI");
+    proxy.pass();
+    wait_until("the recovery", || is_ok(&server.call(&["SET", "sess:b", "{}"])));
+    assert_eq!(postgres.sql(&database, "select sess from session where sid = 'cold'"), session("cold", 1));
+}

@@ -157,3 +157,25 @@ fn a_poisonous_row_fails_alone_in_sqlite() {
     let url = format!("sqlite://{}", folder.path().join("sojourn.db").display());
     only_the_poison_fails(&url, refusal, "begin immediate");
 }
+
+/// Under `everysec` nobody waits for a commit, so that the writer could send a batch for ever that never fits.
+#[test]
+fn a_write_that_never_fits_write_timeout_fails_alone_under_everysec() {
+    let postgres = PostgresServer::start(&[]);
+    let database = postgres.create_database();
+    let server = Server::start(&postgres.url(&database), &["--durability", "everysec", "--write-timeout", "600ms"]);
+    postgres.sql(
+        &database,
+        "create function digest() returns trigger language plpgsql as
+            $$ begin if new.sess->>'poison' is not null then perform pg_sleep(60); end if; return new; end $$;
+         create trigger digest before insert or update on session for each row execute function digest()",
+    );
+    let replies = write(server.connect(), 0);
+    assert!(replies.iter().all(is_ok), "everysec answers at once: {replies:?}");
+    let rows = || postgres.sql(&database, "select count(*) from session");
+    wait_until("the neighbours' commits", || rows() == (SETS - 1).to_string());
+    let poison = format!("sess:0-{POISONOUS}");
+    wait_until("the end of the other", || server.call(&["GET", &poison]).bytes().is_none());
+    wait_until("the recovery", || is_ok(&server.call(&["SET", "sess:later", "{}"])) && rows() == SETS.to_string());
+    assert_eq!(info(&server, "units_failed"), 1, "{}", server.log());
+}
