@@ -124,7 +124,10 @@ impl PostgresServer {
 
     /// Ends it at once, as a crash would: no checkpoint, connections cut.
     pub fn kill_immediate(&mut self) {
-        if let Some(mut server) = self.server.take() {
+        // One that has ended by itself has left its number to others.
+        if let Some(mut server) = self.server.take()
+            && server.try_wait().unwrap().is_none()
+        {
             let _ = Command::new("kill").args(["-QUIT", &server.id().to_string()]).status();
             let _ = server.wait();
         }
