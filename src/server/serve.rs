@@ -185,11 +185,11 @@ impl Connection {
             if self.requests.is_empty() && !self.parse() {
                 return self.refuse_broken();
             }
-            self.wait_for_room().await;
             self.prefetch();
             while self.may_execute()
                 && let Some(request) = self.requests.pop_front()
             {
+                self.wait_for_room().await;
                 self.run_request(request).await;
                 if self.client.close_after_reply {
                     self.closing = true;

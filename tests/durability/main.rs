@@ -1,5 +1,5 @@
-//! What an acknowledged write is worth: the real server is killed, stopped, cut off from its database and replaced, on
-//! SQLite and on a real PostgreSQL, and what it acknowledged must be there.
+//! What an acknowledged write is worth: the real server is killed, stopped, cut off from its database, replaced and traced,
+//! on SQLite and on a real PostgreSQL, and what it acknowledged must be there.
 
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on must fail, in its helpers too")]
 
@@ -9,14 +9,20 @@ mod postgres;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod disks;
 mod everysec;
 mod history;
 mod kills;
 mod load;
 mod locked;
+mod network;
 mod outages;
 mod owners;
+mod power;
 mod psql;
+mod queue;
+mod refusals;
 mod server;
 mod starts;
+mod stops;
 mod touches;

@@ -14,28 +14,28 @@ use super::support::resp::{Connection, Frame, encode};
 /// Writers beside each other.
 const CONNECTIONS: usize = 3;
 /// A read from memory never waits for the database: far below the second that a write waits for it, far above what a busy machine takes.
-const HOT_READ_MAX: Duration = Duration::from_millis(700);
+pub(super) const HOT_READ_MAX: Duration = Duration::from_millis(700);
 const WRITE_TIMEOUT: &[&str] = &["--write-timeout", "1s"];
 
 /// What was answered to writes, each of a key of its own or of one that is written again and again.
 #[derive(Default)]
-struct Answers {
-    acked: Vec<String>,
-    refused: Vec<String>,
+pub(super) struct Answers {
+    pub(super) acked: Vec<String>,
+    pub(super) refused: Vec<String>,
     /// The version of the counter key that was acknowledged last, and the one that was sent last.
     counter: (u64, u64),
 }
 
 /// Writers that go on until they are told to stop.
-struct Load {
+pub(super) struct Load {
     stop: Arc<AtomicBool>,
-    acked: Arc<AtomicU64>,
-    refused: Arc<AtomicU64>,
+    pub(super) acked: Arc<AtomicU64>,
+    pub(super) refused: Arc<AtomicU64>,
     threads: Vec<JoinHandle<Answers>>,
 }
 
 impl Load {
-    fn start(address: SocketAddr) -> Self {
+    pub(super) fn start(address: SocketAddr) -> Self {
         let (stop, acked, refused) = (Arc::new(AtomicBool::new(false)), Arc::default(), Arc::default());
         let thread = |name| {
             let (stop, acked, refused) = (Arc::clone(&stop), Arc::clone(&acked), Arc::clone(&refused));
@@ -45,12 +45,12 @@ impl Load {
         Self { stop, acked, refused, threads }
     }
 
-    fn wait_for_acked(&self, more: u64) {
+    pub(super) fn wait_for_acked(&self, more: u64) {
         let goal = self.acked.load(Ordering::Relaxed) + more;
         wait_until("acknowledged writes", || self.acked.load(Ordering::Relaxed) >= goal);
     }
 
-    fn end(self) -> Vec<Answers> {
+    pub(super) fn end(self) -> Vec<Answers> {
         self.stop.store(true, Ordering::Relaxed);
         self.threads.into_iter().map(|thread| thread.join().expect("a writer without complaint")).collect()
     }
@@ -93,7 +93,7 @@ fn write(name: usize, address: SocketAddr, stop: &AtomicBool, acked: &AtomicU64,
 }
 
 /// Everything acknowledged is there, nothing refused is, and the counters were not set back.
-fn check(server: &Server, all: &[Answers]) {
+pub(super) fn check(server: &Server, all: &[Answers]) {
     let mut connection = server.connect();
     for (name, answers) in all.iter().enumerate() {
         for (keys, there) in [(&answers.acked, true), (&answers.refused, false)] {
@@ -117,7 +117,7 @@ fn check(server: &Server, all: &[Answers]) {
 }
 
 /// The slowest of the reads from memory that are made until `until` says so.
-fn slowest_hot_read(server: &Server, mut until: impl FnMut() -> bool) -> Duration {
+pub(super) fn slowest_hot_read(server: &Server, mut until: impl FnMut() -> bool) -> Duration {
     let mut connection = server.connect();
     let mut slowest = Duration::ZERO;
     while !until() {

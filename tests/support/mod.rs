@@ -2,7 +2,9 @@
 
 #![allow(dead_code, reason = "each test binary uses another part of what is shared")]
 
+pub mod disk;
 pub mod process;
+pub mod proxy;
 pub mod redis;
 pub mod resp;
 pub mod sojourn;

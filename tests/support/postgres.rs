@@ -46,12 +46,28 @@ impl PostgresServer {
 
     /// The same, with its files in a new folder in `parent`.
     pub fn start_in(parent: &Path, settings: &[&str]) -> Self {
+        Self::make(parent, &[], settings)
+    }
+
+    /// The same on a small disk: all of it, with a log in small pieces.
+    pub fn start_on(disk: &Path, settings: &[&str]) -> Self {
+        Self::make(disk, &["--wal-segsize=1"], settings)
+    }
+
+    /// The same with only its log on a small disk.
+    pub fn start_with_log_on(disk: &Path, settings: &[&str]) -> Self {
+        let log = format!("--waldir={}", disk.join("log").display());
+        Self::make(&std::env::temp_dir(), &["--wal-segsize=1", &log], settings)
+    }
+
+    fn make(parent: &Path, initdb: &[&str], settings: &[&str]) -> Self {
         let programs = programs();
         let folder = new_folder(parent);
         let guard = guard(&folder);
         let made = as_ordinary_user(&programs.join("initdb"), &folder)
             .args(["-E", "UTF8", "--locale=C", "-A", "trust", "-U", "postgres", "--no-sync", "-D"])
             .arg(folder.join("data"))
+            .args(initdb)
             .output()
             .unwrap();
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
@@ -112,9 +128,9 @@ impl PostgresServer {
         self.port
     }
 
-    /// The process that is the parent of all its others, while it runs.
-    pub fn pid(&self) -> Option<u32> {
-        self.server.as_ref().map(Child::id)
+    /// The first of its processes, the parent of all others.
+    pub fn pid(&self) -> u32 {
+        self.server.as_ref().expect("it runs").id()
     }
 
     /// A new, empty database; answers its name.
@@ -138,10 +154,23 @@ impl PostgresServer {
 
     /// Ends it at once, as a crash would: no checkpoint, connections cut.
     pub fn kill_immediate(&mut self) {
-        if let Some(mut server) = self.server.take() {
+        // One that has ended by itself has left its number to others.
+        if let Some(mut server) = self.server.take()
+            && server.try_wait().unwrap().is_none()
+        {
             let _ = Command::new("kill").args(["-QUIT", &server.id().to_string()]).status();
             let _ = server.wait();
         }
+    }
+
+    /// Whether it has not ended by itself.
+    pub fn is_running(&mut self) -> bool {
+        self.server.as_mut().is_some_and(|server| server.try_wait().unwrap().is_none())
+    }
+
+    /// All that it logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
     }
 
     /// Ends it if it runs, and starts it again on the same port with the same data.
@@ -164,7 +193,7 @@ impl PostgresServer {
             }
             self.port = 0;
         }
-        panic!("PostgreSQL did not start: {}", std::fs::read_to_string(self.folder.join("log")).unwrap_or_default());
+        panic!("PostgreSQL did not start: {}", self.log());
     }
 
     fn command(&self) -> Command {

@@ -1,6 +1,7 @@
 //! Server processes that never outlive the tests: killed when dropped, and by the kernel if the test run itself is
 //! killed.
 
+use std::ffi::OsStr;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Child, Command};
@@ -83,10 +84,15 @@ fn free_address() -> SocketAddr {
 }
 
 /// A command that the kernel kills when the thread that spawned it ends.
-pub fn dying_with_us(program: &str) -> Command {
+pub fn dying_with_us(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "--", program]);
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
     command
+}
+
+/// The built server, or the one that `SOJOURN_BINARY` names: a negative control gives the proofs a server that must fail them.
+pub fn sojourn() -> Command {
+    dying_with_us(std::env::var_os("SOJOURN_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_sojourn").into()))
 }
 
 type Order = (Command, Sender<io::Result<Child>>);

@@ -165,3 +165,15 @@ proptest! {
         runtime.shutdown_timeout(Duration::ZERO);
     }
 }
+
+#[tokio::test]
+async fn a_touch_is_written_for_the_incarnation_that_was_touched() {
+    let rig = with_session().await;
+    assert!(rig.expire("sess:a", end(10_000)).is_empty(), "a touch of the first incarnation, which stays in the queue");
+    settled(&rig.set_until("sess:a", r#"{"a":2}"#, end(0))).await;
+    assert!(rig.expire("sess:a", end(10_000)).is_empty(), "a touch of the second one");
+    rig.database.delete_by_hand(b"sess:a");
+    rig.clock.advance_ms(MINUTE_MS);
+    // Were the second touch taken for one of the first, nobody would notice that the row is gone.
+    wait_until("the logout", || rig.value("sess:a").is_none()).await;
+}

@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use sqlx::SqliteConnection;
+use sqlx::{Connection, SqliteConnection};
 
 use super::errors::{classify, outage};
 use crate::database::DatabaseError;
@@ -66,21 +66,24 @@ fn private() -> OpenOptions {
     options
 }
 
-/// Begins a new epoch.
+/// Begins a new epoch. In a transaction, whose commit says when it fails: an `update … returning` alone has given its row
+/// before it commits, and a full disk would let this process believe in an epoch that the file never got.
 pub(super) async fn advance(
     connection: &mut SqliteConnection,
     held: Option<i64>,
     identity: &str,
 ) -> Result<(i64, i64), DatabaseError> {
+    let mut transaction = connection.begin_with("begin immediate").await.map_err(|error| classify(error, false))?;
     let row: Option<(i64, i64)> = sqlx::query_as(
         "update sojourn_owner set epoch = epoch + 1, owner = ?1
           where ?2 is null or epoch = ?2 or (epoch > ?2 and owner = ?1) returning epoch, last_batch",
     )
     .bind(identity)
     .bind(held)
-    .fetch_optional(&mut *connection)
+    .fetch_optional(&mut *transaction)
     .await
     .map_err(|error| classify(error, false))?;
+    transaction.commit().await.map_err(|error| classify(error, false))?;
     if let Some(row) = row {
         return Ok(row);
     }
