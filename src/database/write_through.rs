@@ -37,6 +37,8 @@ pub enum Status {
 #[derive(Debug)]
 pub struct WriteThrough {
     queue: Mutex<Queue>,
+    /// Whether clients must wait before they queue more.
+    full: AtomicBool,
     work: Notify,
     settled: watch::Sender<u64>,
     status: AtomicU8,
@@ -112,6 +114,7 @@ impl WriteThrough {
     pub fn new(everysec: bool, metrics: Arc<Metrics>) -> Self {
         Self {
             queue: Mutex::default(),
+            full: AtomicBool::new(false),
             work: Notify::new(),
             settled: watch::Sender::new(0),
             status: AtomicU8::new(Status::Loading as u8),
@@ -127,7 +130,11 @@ impl WriteThrough {
 
     /// Queues a unit. Called under the lock of the unit's keys, so that the queue has the order of memory.
     pub fn enqueue(&self, unit: Unit) {
-        self.queue.lock().push(unit);
+        let now = unit.queued;
+        let mut queue = self.queue.lock();
+        queue.push(unit);
+        self.note_room(&queue, now);
+        drop(queue);
         self.work.notify_one();
     }
 
@@ -156,9 +163,16 @@ impl WriteThrough {
     /// Whether the queue takes more; a connection waits for [`Self::settlements`] when not.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        let queue = self.queue.lock();
-        let lags = self.everysec && self.status() == Status::Up && queue.lags();
-        !lags && !queue.is_full()
+        !self.full.load(Ordering::Acquire)
+    }
+
+    /// Notes whether the queue takes more: every request asks, and must not queue up for the lock of the queue.
+    fn note_room(&self, queue: &Queue, now: Instant) {
+        let lags = self.everysec && self.status() == Status::Up && queue.lags(now);
+        let full = lags || queue.is_full();
+        if self.full.load(Ordering::Relaxed) != full {
+            self.full.store(full, Ordering::Release);
+        }
     }
 
     /// Counts up whenever tickets are settled or the status changes.
@@ -266,6 +280,7 @@ impl WriteThrough {
     /// Says what the server may do from now on.
     pub fn set_status(&self, status: Status) {
         self.status.store(status as u8, Ordering::Release);
+        self.note_room(&self.queue.lock(), Instant::now());
         self.announce();
     }
 
@@ -304,7 +319,9 @@ impl WriteThrough {
 
     /// These units are settled: there is room for others.
     pub(super) fn note_settled(&self, units: &[Unit]) {
-        self.queue.lock().settle(units);
+        let mut queue = self.queue.lock();
+        queue.settle(units);
+        self.note_room(&queue, Instant::now());
     }
 
     /// What the writer still has in hand between two batches: how many units, and since when the oldest waits.

@@ -94,8 +94,8 @@ impl Queue {
     }
 
     /// Whether the writer does not keep up with `everysec`.
-    pub fn lags(&self) -> bool {
-        self.units.front().is_some_and(|unit| unit.queued.elapsed() >= EVERYSEC_LAG_MAX)
+    pub fn lags(&self, now: Instant) -> bool {
+        self.units.front().is_some_and(|unit| now.saturating_duration_since(unit.queued) >= EVERYSEC_LAG_MAX)
     }
 
     pub fn take(&mut self, mut limits: BatchLimits) -> Vec<Unit> {
