@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::support::process::dying_with_us;
+use super::support::process;
 use super::support::resp::{Connection, Frame};
 
 /// The longest that anything a test waits for may take on a busy machine.
@@ -40,7 +40,7 @@ pub fn free_port() -> u16 {
 
 /// The flags of a server on this port and database; more can be added.
 pub fn command(port: u16, database_url: &str, arguments: &[&str]) -> Command {
-    let mut command = dying_with_us(env!("CARGO_BIN_EXE_sojourn"));
+    let mut command = process::sojourn();
     command.args(["--port", &port.to_string(), "--database-url", database_url, "--metrics-addr", "off"]);
     command.args(arguments).stdin(Stdio::null());
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SOJOURN_")) {

@@ -104,9 +104,28 @@ impl PostgresServer {
     /// Ends it at once, as a crash would: no checkpoint, connections cut.
     pub fn kill_immediate(&mut self) {
         if let Some(mut server) = self.server.take() {
-            let _ = Command::new("kill").args(["-QUIT", &server.id().to_string()]).status();
+            kill("QUIT", &server.id().to_string());
             let _ = server.wait();
         }
+    }
+
+    /// `kill -9` of all its processes at once, as the OOM killer or a container's end would.
+    pub fn kill_9(&mut self) {
+        let Some(mut server) = self.server.take() else { return };
+        let id = server.id().to_string();
+        // Stopped first, so that it starts no further process between the look and the kill.
+        kill("STOP", &id);
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+        kill("KILL", &id);
+        children.split_whitespace().for_each(|child| kill("KILL", child));
+        let _ = server.wait();
+    }
+
+    /// `kill -9` of the one process that has the advisory lock of a database's owner. PostgreSQL then ends all others and
+    /// starts again by itself.
+    pub fn kill_9_writer(&self, database: &str) {
+        let writer = "select pid from pg_locks where locktype = 'advisory' and granted";
+        kill("KILL", &self.sql(database, writer));
     }
 
     /// Ends it if it runs, and starts it again on the same port with the same data.
@@ -185,6 +204,11 @@ fn programs() -> PathBuf {
         std::env::split_paths(&path).find(|folder| folder.join("initdb").exists())
     };
     newest.or_else(in_path).expect("PostgreSQL (initdb, postgres, psql) is needed for this test")
+}
+
+/// A process that has ended meanwhile needs no signal.
+fn kill(signal: &str, id: &str) {
+    let _ = Command::new("kill").args([&format!("-{signal}"), id]).status();
 }
 
 fn is_root() -> bool {

@@ -77,6 +77,11 @@ fn free_address() -> SocketAddr {
     listener.local_addr().expect("the port of a bound listener")
 }
 
+/// The server under test: the one that cargo built, or another that `SOJOURN_BINARY` names.
+pub fn sojourn() -> Command {
+    dying_with_us(&std::env::var("SOJOURN_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_sojourn").to_owned()))
+}
+
 /// A command that the kernel kills when the thread that spawned it ends.
 pub fn dying_with_us(program: &str) -> Command {
     let mut command = Command::new("setpriv");

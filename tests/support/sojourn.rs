@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::process::Stdio;
 
-use super::process::{Server, dying_with_us};
+use super::process::{self, Server};
 
 /// A running Sojourn.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ impl Sojourn {
     /// Starts it on a free port with this database and these further arguments.
     pub fn start(database_url: &str, arguments: &[&str]) -> Self {
         Self(Server::start("sojourn", |port| {
-            let mut command = dying_with_us(env!("CARGO_BIN_EXE_sojourn"));
+            let mut command = process::sojourn();
             command.args(["--port", &port.to_string(), "--database-url", database_url, "--metrics-addr", "off"]);
             command.args(arguments);
             let settings = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SOJOURN_"));
