@@ -11,6 +11,7 @@ use super::history::Verdict;
 use super::load::{Answers, Random, Writer};
 use super::postgres::PostgresServer;
 use super::server::{Server, wait_until};
+use super::victim::Victim;
 
 /// Kills of the server on each database; `SOJOURN_KILLS` says another number.
 const KILLS: u64 = 8;
@@ -19,27 +20,6 @@ const ROUNDS_PER_CRASH: u64 = 4;
 /// Fewer acknowledged writes between two kills prove nothing.
 const ACKED_MIN: u64 = 1_000;
 const CONNECTIONS: usize = 4;
-
-/// A PostgreSQL that is killed, and the database in it.
-struct Victim<'a> {
-    postgres: &'a mut PostgresServer,
-    database: String,
-}
-
-impl Victim<'_> {
-    /// Kills it in one of three ways and starts it again, sometimes only when the server refuses writes.
-    fn crash(&mut self, number: u64, answers: &Answers, random: &mut Random) {
-        match number % 3 {
-            0 => self.postgres.kill_9(),
-            1 => self.postgres.kill_immediate(),
-            _ => return self.postgres.kill_9_writer(&self.database),
-        }
-        if random.below(2) == 0 {
-            wait_until("a refused write", || answers.refused.load(Ordering::Relaxed) > 0);
-        }
-        self.postgres.restart();
-    }
-}
 
 /// What happened over all rounds.
 #[derive(Debug, Default)]
@@ -117,7 +97,12 @@ impl Run<'_> {
         wait_for_acked(ACKED_MIN + self.random.below(3_000));
         self.figures.kills += 1;
         if let Some(victim) = self.victim.as_mut().filter(|_| self.figures.kills.is_multiple_of(ROUNDS_PER_CRASH)) {
-            victim.crash(self.figures.crashes, &answers, &mut self.random);
+            let waits = self.random.below(2) == 0;
+            victim.crash(self.figures.crashes, || {
+                if waits {
+                    wait_until("a refused write", || answers.refused.load(Ordering::Relaxed) > 0);
+                }
+            });
             self.figures.crashes += 1;
             // Nobody helps the server to come back.
             let recovery = wait_for_acked(self.random.below(1_000) + 1);

@@ -11,9 +11,11 @@ mod support;
 
 mod history;
 mod kills;
+mod linearizability;
 mod load;
 mod outages;
 mod owners;
 mod server;
 mod starts;
 mod touches;
+mod victim;

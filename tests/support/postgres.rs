@@ -116,9 +116,14 @@ impl PostgresServer {
         // Stopped first, so that it starts no further process between the look and the kill.
         kill("STOP", &id);
         let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
-        kill("KILL", &id);
-        children.split_whitespace().for_each(|child| kill("KILL", child));
+        kill("KILL", &format!("{id} {children}"));
         let _ = server.wait();
+        // The next start is refused as long as one of them has the shared memory.
+        let until = Instant::now() + START_TIMEOUT;
+        while children.split_whitespace().any(runs) {
+            assert!(Instant::now() < until, "a process of PostgreSQL outlives kill -9: {children}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     /// `kill -9` of the one process that has the advisory lock of a database's owner. PostgreSQL then ends all others and
@@ -146,7 +151,9 @@ impl PostgresServer {
                 self.server = Some(server);
                 return;
             }
-            self.port = 0;
+            if self.databases.load(Ordering::Relaxed) == 0 {
+                self.port = 0;
+            }
         }
         panic!("PostgreSQL did not start: {}", std::fs::read_to_string(self.folder.join("log")).unwrap_or_default());
     }
@@ -206,9 +213,15 @@ fn programs() -> PathBuf {
     newest.or_else(in_path).expect("PostgreSQL (initdb, postgres, psql) is needed for this test")
 }
 
-/// A process that has ended meanwhile needs no signal.
-fn kill(signal: &str, id: &str) {
-    let _ = Command::new("kill").args([&format!("-{signal}"), id]).status();
+/// Sends a signal to these processes; one that has ended meanwhile needs none.
+fn kill(signal: &str, ids: &str) {
+    let _ = Command::new("kill").arg(format!("-{signal}")).args(ids.split_whitespace()).stderr(Stdio::null()).status();
+}
+
+/// Whether this process has not ended; one that only its parent has not asked for yet has.
+fn runs(id: &str) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status"));
+    status.is_ok_and(|status| !status.contains("State:\tZ"))
 }
 
 fn is_root() -> bool {
