@@ -2,6 +2,7 @@
 //! way, and the comparison with what is there.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 
 /// The defaults of the server: a touch lags at most so far.
 const TOUCH_INTERVAL_MS: i64 = 60_000;
@@ -100,6 +101,22 @@ impl Verdict {
         } else {
             self.lost.push(name);
         }
+    }
+}
+
+/// Only what is wrong.
+impl fmt::Display for Verdict {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kinds = [
+            ("acknowledged writes are lost", &self.lost),
+            ("acknowledged deletions are undone", &self.undone_deletes),
+            ("shortened lives came back", &self.came_back),
+            ("transactions are torn", &self.torn),
+        ];
+        for (kind, keys) in kinds.iter().filter(|(_, keys)| !keys.is_empty()) {
+            writeln!(formatter, "{} {kind}, such as {}", keys.len(), keys[0])?;
+        }
+        Ok(())
     }
 }
 

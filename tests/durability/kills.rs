@@ -147,7 +147,7 @@ fn kill_under_load(name: &str, url: &str, victim: Option<Victim<'_>>, kills: u64
 fn assert_nothing_is_lost(name: &str, url: &str, victim: Option<Victim<'_>>) {
     let kills = std::env::var("SOJOURN_KILLS").map_or(KILLS, |kills| kills.parse().expect("SOJOURN_KILLS: a number"));
     let figures = kill_under_load(name, url, victim, kills);
-    assert!(figures.verdict.is_good(), "{:#?}", figures.verdict);
+    assert!(figures.verdict.is_good(), "{}", figures.verdict);
     let least_acked = figures.least_acked.unwrap_or_default();
     assert!(least_acked >= ACKED_MIN, "a round had only {least_acked} acknowledged writes");
 }

@@ -118,6 +118,14 @@ impl Server {
         self.connect().call(words).unwrap_or_else(|error| panic!("{words:?}: {error}: {}", self.log()))
     }
 
+    /// A number of INFO.
+    pub fn info(&self, name: &str) -> u64 {
+        let info = self.call(&["INFO"]);
+        let text = String::from_utf8_lossy(info.bytes().expect("INFO answers text")).into_owned();
+        let number = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.parse().ok());
+        number.unwrap_or_else(|| panic!("{name} is no number of INFO: {text}"))
+    }
+
     /// Sends it a signal by its name.
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
