@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::support::process;
+use super::support::process::sojourn;
 use super::support::resp::{Connection, Frame};
 
 /// The longest that anything a test waits for may take on a busy machine.
@@ -40,7 +40,7 @@ pub fn free_port() -> u16 {
 
 /// The flags of a server on this port and database; more can be added.
 pub fn command(port: u16, database_url: &str, arguments: &[&str]) -> Command {
-    let mut command = process::sojourn();
+    let mut command = sojourn();
     command.args(["--port", &port.to_string(), "--database-url", database_url, "--metrics-addr", "off"]);
     command.args(arguments).stdin(Stdio::null());
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SOJOURN_")) {
@@ -104,6 +104,14 @@ impl Server {
         wait_until(&format!("{text:?} in the log: {}", self.log()), || self.log().contains(text));
     }
 
+    /// A number of INFO.
+    pub fn info(&self, name: &str) -> u64 {
+        let info = self.call(&["INFO"]);
+        let text = String::from_utf8_lossy(info.bytes().expect("INFO answers text")).into_owned();
+        let number = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.parse().ok());
+        number.unwrap_or_else(|| panic!("{name} is no number of INFO: {text}"))
+    }
+
     pub fn connect(&self) -> Connection {
         wait_for("a connection", || Connection::open(self.address).ok())
     }
@@ -116,14 +124,6 @@ impl Server {
     /// One command on a connection of its own.
     pub fn call(&self, words: &[&str]) -> Frame {
         self.connect().call(words).unwrap_or_else(|error| panic!("{words:?}: {error}: {}", self.log()))
-    }
-
-    /// A number of INFO.
-    pub fn info(&self, name: &str) -> u64 {
-        let info = self.call(&["INFO"]);
-        let text = String::from_utf8_lossy(info.bytes().expect("INFO answers text")).into_owned();
-        let number = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.parse().ok());
-        number.unwrap_or_else(|| panic!("{name} is no number of INFO: {text}"))
     }
 
     /// Sends it a signal by its name.

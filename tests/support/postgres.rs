@@ -104,9 +104,15 @@ impl PostgresServer {
     /// Ends it at once, as a crash would: no checkpoint, connections cut.
     pub fn kill_immediate(&mut self) {
         if let Some(mut server) = self.server.take() {
-            kill("QUIT", &server.id().to_string());
+            let _ = Command::new("kill").args(["-QUIT", &server.id().to_string()]).status();
             let _ = server.wait();
         }
+    }
+
+    /// Ends it if it runs, and starts it again on the same port with the same data.
+    pub fn restart(&mut self) {
+        self.kill_immediate();
+        self.run();
     }
 
     /// `kill -9` of all its processes at once, as the OOM killer or a container's end would.
@@ -131,12 +137,6 @@ impl PostgresServer {
     pub fn kill_9_writer(&self, database: &str) {
         let writer = "select pid from pg_locks where locktype = 'advisory' and granted";
         kill("KILL", &self.sql(database, writer));
-    }
-
-    /// Ends it if it runs, and starts it again on the same port with the same data.
-    pub fn restart(&mut self) {
-        self.kill_immediate();
-        self.run();
     }
 
     /// Starts the server process and waits until it answers. A free port may be taken by somebody else before it is
@@ -213,17 +213,6 @@ fn programs() -> PathBuf {
     newest.or_else(in_path).expect("PostgreSQL (initdb, postgres, psql) is needed for this test")
 }
 
-/// Sends a signal to these processes; one that has ended meanwhile needs none.
-fn kill(signal: &str, ids: &str) {
-    let _ = Command::new("kill").arg(format!("-{signal}")).args(ids.split_whitespace()).stderr(Stdio::null()).status();
-}
-
-/// Whether this process has not ended; one that only its parent has not asked for yet has.
-fn runs(id: &str) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{id}/status"));
-    status.is_ok_and(|status| !status.contains("State:\tZ"))
-}
-
 fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }
@@ -243,4 +232,15 @@ fn as_ordinary_user(program: &Path, folder: &Path) -> Command {
 
 fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// Sends a signal to these processes; one that has ended meanwhile needs none.
+fn kill(signal: &str, ids: &str) {
+    let _ = Command::new("kill").arg(format!("-{signal}")).args(ids.split_whitespace()).stderr(Stdio::null()).status();
+}
+
+/// Whether this process has not ended; one that only its parent has not asked for yet has.
+fn runs(id: &str) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status"));
+    status.is_ok_and(|status| !status.contains("State:\tZ"))
 }

@@ -1,6 +1,7 @@
 //! Server processes that never outlive the tests: killed when dropped, and by the kernel if the test run itself is
 //! killed.
 
+use std::ffi::OsStr;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Child, Command};
@@ -77,16 +78,16 @@ fn free_address() -> SocketAddr {
     listener.local_addr().expect("the port of a bound listener")
 }
 
-/// The server under test: the one that cargo built, or another that `SOJOURN_BINARY` names.
-pub fn sojourn() -> Command {
-    dying_with_us(&std::env::var("SOJOURN_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_sojourn").to_owned()))
+/// A command that the kernel kills when the thread that spawned it ends.
+pub fn dying_with_us(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    command
 }
 
-/// A command that the kernel kills when the thread that spawned it ends.
-pub fn dying_with_us(program: &str) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "--", program]);
-    command
+/// The built server, or the one that `SOJOURN_BINARY` names: a negative control gives the proofs a server that must fail them.
+pub fn sojourn() -> Command {
+    dying_with_us(std::env::var_os("SOJOURN_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_sojourn").into()))
 }
 
 type Order = (Command, Sender<io::Result<Child>>);
