@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::history::{Found, History, Life};
+use super::history::{Answer, Effect, Found, History, Life, Write};
 use super::server::{is_error, is_ok};
 use super::support::resp::{Connection, Frame, encode};
 
@@ -15,11 +15,10 @@ use super::support::resp::{Connection, Frame, encode};
 const KEYS: u64 = 300;
 /// The most commands that are sent before their replies are read.
 const PIPELINE_MAX: u64 = 48;
-/// The defaults of the server: a touch lags at most so far.
-const TOUCH_INTERVAL_MS: i64 = 60_000;
-const TTL_SHARE: i64 = 10;
 /// What may pass between the sending of a relative time and its start.
 const DELAY_MS: i64 = 30_000;
+/// How long a writer rests that was refused: nobody needs refusals by the million.
+const REST: Duration = Duration::from_millis(2);
 
 /// Random numbers of a seed (SplitMix64).
 #[derive(Clone, Debug)]
@@ -54,11 +53,37 @@ pub struct Writer {
     pub history: History,
 }
 
-/// A command, or a whole transaction: its bytes, its replies, and the keys that it changes.
+/// How the writes of all connections were answered.
+#[derive(Debug, Default)]
+pub struct Answers {
+    pub acked: AtomicU64,
+    pub refused: AtomicU64,
+    pub uncertain: AtomicU64,
+}
+
+/// A command, or a whole transaction: the number of its replies, what the last one says, and the keys that it changes.
 struct Sent {
     replies: usize,
-    expected: fn(&Frame) -> bool,
+    answer: fn(&Frame) -> Option<Answer>,
     keys: Vec<Vec<u8>>,
+}
+
+impl Sent {
+    /// Reads its replies.
+    fn read(&self, connection: &mut Connection) -> io::Result<Answer> {
+        for _ in 1..self.replies {
+            connection.read()?;
+        }
+        let frame = connection.read()?;
+        if is_error(&frame, "MISCONF") || is_error(&frame, "EXECABORT") {
+            return Ok(Answer::Refused);
+        }
+        if is_error(&frame, "UNCERTAIN") {
+            return Ok(Answer::Uncertain);
+        }
+        let answer = (self.answer)(&frame);
+        Ok(answer.unwrap_or_else(|| panic!("not the reply to a write of {:?}: {frame:?}", self.keys)))
+    }
 }
 
 impl Writer {
@@ -70,29 +95,33 @@ impl Writer {
         Self { name, random: Random(seed.wrapping_add(name as u64)), versions: 0, history }
     }
 
-    /// Writes until the connection breaks. Counts each acknowledged write.
-    pub fn run(mut self, address: SocketAddr, acked: &Arc<AtomicU64>) -> Self {
+    /// Writes until the connection breaks. Counts each answer.
+    pub fn run(mut self, address: SocketAddr, answers: &Answers) -> Self {
         let Ok(mut connection) = Connection::open(address) else { return self };
         // The end of the connection is the end of this round.
-        while self.round(&mut connection, acked).is_ok() {}
+        while self.round(&mut connection, answers).is_ok() {}
         self
     }
 
-    fn round(&mut self, connection: &mut Connection, acked: &AtomicU64) -> io::Result<()> {
+    fn round(&mut self, connection: &mut Connection, answers: &Answers) -> io::Result<()> {
         let mut bytes = Vec::new();
         let count = 1 + self.random.below(PIPELINE_MAX);
         let sent: Vec<Sent> = (0..count).map(|_| self.write(&mut bytes)).collect();
         connection.send(&bytes)?;
+        let mut was_refused = false;
         for write in sent {
-            for reply in 1..=write.replies {
-                let frame = connection.read()?;
-                assert!(!is_error(&frame, ""), "a write was refused: {frame:?}");
-                if reply == write.replies {
-                    assert!((write.expected)(&frame), "not the reply to a write of {:?}: {frame:?}", write.keys);
-                }
-            }
-            write.keys.iter().for_each(|key| self.history.acked(key));
-            acked.fetch_add(1, Ordering::Relaxed);
+            let answer = write.read(connection)?;
+            write.keys.iter().for_each(|key| self.history.answered(key, answer));
+            was_refused |= answer == Answer::Refused;
+            let count = match answer {
+                Answer::Done | Answer::DoneOn { .. } => &answers.acked,
+                Answer::Refused => &answers.refused,
+                Answer::Uncertain => &answers.uncertain,
+            };
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        if was_refused {
+            thread::sleep(REST);
         }
         Ok(())
     }
@@ -101,10 +130,10 @@ impl Writer {
     fn write(&mut self, bytes: &mut Vec<u8>) -> Sent {
         let number = self.random.below(KEYS);
         let key = format!("{}:{}:{number}", ["sess", "key"][(number % 2) as usize], self.name).into_bytes();
-        let newest = self.history.newest(&key).cloned();
+        let newest = self.history.newest(&key);
         match (self.random.below(10), newest) {
-            (0..=1, Some(life)) => self.expire(bytes, key, &life),
-            (2, Some(life)) if life.end.is_some() => self.same_value(bytes, key, &life),
+            (0..=1, Some(_)) => self.expire(bytes, key),
+            (2, Some(life)) if life.end.is_some() => self.same_value(bytes, key, life),
             (3..=4, Some(_)) => self.delete(bytes, key),
             (5..=6, _) => self.transaction(bytes),
             (_, _) => self.set(bytes, key),
@@ -116,23 +145,20 @@ impl Writer {
         let end = now_ms() + 3_600_000 + self.random.below(3_600_000) as i64;
         if self.random.below(5) == 0 {
             bytes.extend(encode(&[&b"SET"[..], &key, &value]));
-            self.history.sent(&key, Some(Life { value, end: None }));
-        } else {
-            bytes.extend(encode(&[&b"SET"[..], &key, &value, b"PXAT", end.to_string().as_bytes()]));
-            self.history.sent(&key, Some(Life { value, end: Some((end, end)) }));
+            return self.sent(key, Effect::Put(value, None), done);
         }
-        Sent { replies: 1, expected: is_ok, keys: vec![key] }
+        bytes.extend(encode(&[&b"SET"[..], &key, &value, b"PXAT", end.to_string().as_bytes()]));
+        self.sent(key, Effect::Put(value, Some(end)), done)
     }
 
     /// What express-session does on every request: the same bytes with a new end.
-    fn same_value(&mut self, bytes: &mut Vec<u8>, key: Vec<u8>, life: &Life) -> Sent {
+    fn same_value(&mut self, bytes: &mut Vec<u8>, key: Vec<u8>, life: Life) -> Sent {
         let end = now_ms() + 3_600_000 + self.random.below(7_200_000) as i64;
         bytes.extend(encode(&[&b"SET"[..], &key, &life.value, b"PXAT", end.to_string().as_bytes()]));
-        self.history.sent(&key, Some(Life { value: life.value.clone(), end: Some(recorded(life, end, end)) }));
-        Sent { replies: 1, expected: is_ok, keys: vec![key] }
+        self.sent(key, Effect::Put(life.value, Some(end)), done)
     }
 
-    fn expire(&mut self, bytes: &mut Vec<u8>, key: Vec<u8>, life: &Life) -> Sent {
+    fn expire(&mut self, bytes: &mut Vec<u8>, key: Vec<u8>) -> Sent {
         let ttl_s = 600 + self.random.below(6_000) as i64;
         let end = now_ms() + ttl_s * 1_000;
         let (command, word, to) = match self.random.below(3) {
@@ -141,14 +167,18 @@ impl Writer {
             _ => ("PEXPIREAT", end, end),
         };
         bytes.extend(encode(&[command.as_bytes(), &key, word.to_string().as_bytes()]));
-        self.history.sent(&key, Some(Life { value: life.value.clone(), end: Some(recorded(life, end, to)) }));
-        Sent { replies: 1, expected: is_one, keys: vec![key] }
+        self.sent(key, Effect::Expire(end, to), done_on)
     }
 
     fn delete(&mut self, bytes: &mut Vec<u8>, key: Vec<u8>) -> Sent {
         bytes.extend(encode(&[&b"DEL"[..], &key]));
-        self.history.sent(&key, None);
-        Sent { replies: 1, expected: is_one, keys: vec![key] }
+        self.sent(key, Effect::Delete, done_on)
+    }
+
+    /// Notes a command of one reply and one key.
+    fn sent(&mut self, key: Vec<u8>, effect: Effect, answer: fn(&Frame) -> Option<Answer>) -> Sent {
+        self.history.sent(&key, Write { effect, sent_ms: now_ms() });
+        Sent { replies: 1, answer, keys: vec![key] }
     }
 
     /// Two keys that are always written together.
@@ -159,14 +189,14 @@ impl Writer {
         bytes.extend(encode(&["MULTI"]));
         for key in [&one, &other] {
             bytes.extend(encode(&[&b"SET"[..], key, &value]));
-            self.history.sent(key, Some(Life { value: value.clone(), end: None }));
+            self.history.sent(key, Write { effect: Effect::Put(value.clone(), None), sent_ms: now_ms() });
         }
         bytes.extend(encode(&["EXEC"]));
-        Sent {
-            replies: 4,
-            expected: |frame| frame.items().iter().filter(|item| is_ok(item)).count() == 2,
-            keys: vec![one, other],
-        }
+        let answer = |frame: &Frame| {
+            let all = frame.items().len() == 2 && frame.items().iter().all(is_ok);
+            all.then_some(Answer::Done)
+        };
+        Sent { replies: 4, answer, keys: vec![one, other] }
     }
 
     /// A session as an app stores it, or bytes that no `json` column takes; never one that was there before.
@@ -206,17 +236,13 @@ impl Writer {
     }
 }
 
-fn is_one(frame: &Frame) -> bool {
-    frame.integer() == Some(1)
+fn done(frame: &Frame) -> Option<Answer> {
+    is_ok(frame).then_some(Answer::Done)
 }
 
-/// What the database may have recorded of a new end between `end` and `to`: shortening never lags, lengthening within its bound.
-fn recorded(life: &Life, end: i64, to: i64) -> (i64, i64) {
-    match life.end {
-        None => (end, to),
-        Some((from, _)) if to < from => (end, to),
-        Some(_) => (end - TOUCH_INTERVAL_MS.min((to - now_ms()) / TTL_SHARE), to),
-    }
+fn done_on(frame: &Frame) -> Option<Answer> {
+    let count = frame.integer().filter(|count| (0..=1).contains(count))?;
+    Some(Answer::DoneOn { there: count == 1 })
 }
 
 fn pair_key(name: usize, which: &str, number: u64) -> Vec<u8> {

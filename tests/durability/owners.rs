@@ -99,3 +99,25 @@ fn a_stopped_owner_that_wakes_up_commits_nothing() {
     }
     wait_until("the second goes on", || is_ok(&second.call(&["SET", "sess:d", r#"{"d":1}"#])));
 }
+
+/// What a takeover does to the owner that it replaces, without ending its connection: only the epoch, which each batch
+/// checks, keeps that one from writing.
+#[test]
+fn a_server_whose_epoch_is_over_commits_nothing() {
+    let postgres = PostgresServer::start(&[]);
+    let database = postgres.create_database();
+    let mut server = Server::start(&postgres.url(&database), &[]);
+    let (connection, acked) = (server.connect(), Arc::new(AtomicU64::new(0)));
+    let counted = Arc::clone(&acked);
+    let overwriting = thread::spawn(move || overwrite(connection, &counted));
+    wait_until("acknowledged writes", || acked.load(Ordering::Relaxed) > 10);
+    let takeover = r#"update sojourn_owner set epoch = epoch + 1, owner = 'another server';
+        update session set sess = '{"a":"new"}' where sid = 'a'"#;
+    postgres.sql(&database, takeover);
+    let late = server.try_call(&["SET", "sess:late", r#"{"late":1}"#]);
+    assert!(!late.as_ref().is_some_and(is_ok), "a write was acknowledged after the epoch was over");
+    assert_eq!(server.wait_for_end().code(), Some(1), "{}", server.log());
+    assert!(server.log().contains("another server owns the database now"), "{}", server.log());
+    overwriting.join().expect("a client without complaint");
+    assert_eq!(postgres.sql(&database, "select sid, sess from session"), r#"a|{"a":"new"}"#);
+}

@@ -108,6 +108,14 @@ impl Server {
         wait_until(&format!("{text:?} in the log: {}", self.log()), || self.log().contains(text));
     }
 
+    /// A number of INFO.
+    pub fn info(&self, name: &str) -> u64 {
+        let info = self.call(&["INFO"]);
+        let text = String::from_utf8_lossy(info.bytes().expect("INFO answers text")).into_owned();
+        let number = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.parse().ok());
+        number.unwrap_or_else(|| panic!("{name} is no number of INFO: {text}"))
+    }
+
     pub fn connect(&self) -> Connection {
         wait_for("a connection", || Connection::open(self.address).ok())
     }

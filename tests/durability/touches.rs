@@ -11,9 +11,10 @@ use sojourn::config::{self, Command};
 use sojourn::server::{self, Options};
 use tokio::sync::oneshot;
 
+use super::load::Random;
 use super::postgres::PostgresServer;
 use super::server::{PATIENCE, Server, is_ok, wait_for, wait_until};
-use super::support::resp::{Connection, Frame};
+use super::support::resp::{Connection, Frame, encode};
 
 const MINUTE_MS: i64 = 60_000;
 const START_MS: i64 = 1_800_000_000_000;
@@ -146,4 +147,55 @@ fn deleting_a_row_by_sql_logs_out() {
     assert_eq!(server.call(&["GET", "sess:cold"]), Frame::Bulk(b'$', None));
     assert_eq!(server.call(&["GET", "sess:kept"]).bytes(), Some(&br#"{"user":1}"#[..]));
     assert_eq!(server.call(&["DBSIZE"]).integer(), Some(1));
+}
+
+/// Sessions that are made, touched and deleted while touches are being flushed: none may come back, none may be missing.
+fn a_touch_resurrects_nothing(url: &str) {
+    let mut random = Random(Random::seed());
+    let server = Server::start(url, &["--touch-interval", "500ms"]);
+    let mut connection = server.connect();
+    let (mut kept, mut deleted) = (Vec::new(), Vec::new());
+    wait_until("touches to be written", || {
+        let first = kept.len() + deleted.len();
+        let new: Vec<String> = (first..first + 10).map(|number| format!("sess:{number}")).collect();
+        let set = new.iter().map(|key| encode(&["SET", key, r#"{"user":1}"#, "EX", "3600"]));
+        assert!(pipelined(&mut connection, set).iter().all(is_ok));
+        kept.extend(new);
+        let touch = kept.iter().map(|key| encode(&["EXPIRE", key, "3600"]));
+        assert!(pipelined(&mut connection, touch).iter().all(|reply| reply.integer() == Some(1)));
+        // Every second session goes, old ones and new ones.
+        let gone: Vec<String> = (0..5).map(|_| kept.swap_remove(random.below(kept.len() as u64) as usize)).collect();
+        let delete = gone.iter().map(|key| encode(&["DEL", key]));
+        assert!(pipelined(&mut connection, delete).iter().all(|reply| reply.integer() == Some(1)));
+        deleted.extend(gone);
+        server.info("touch_rows_written") > 1_000
+    });
+    server.kill();
+    let server = Server::start(url, &[]);
+    let there = |keys: &[String]| -> Vec<bool> {
+        let get = keys.iter().map(|key| encode(&["EXISTS", key]));
+        pipelined(&mut server.connect(), get).iter().map(|reply| reply.integer() == Some(1)).collect()
+    };
+    let came_back = there(&deleted).iter().filter(|there| **there).count();
+    assert_eq!(came_back, 0, "so many of {} deleted sessions came back", deleted.len());
+    assert!(there(&kept).iter().all(|there| *there), "a session is missing that was touched");
+}
+
+/// Sends commands in one go; answers their replies.
+fn pipelined(connection: &mut Connection, commands: impl Iterator<Item = Vec<u8>>) -> Vec<Frame> {
+    let commands: Vec<_> = commands.collect();
+    connection.send(&commands.concat()).expect("a server");
+    commands.iter().map(|_| connection.read().expect("a reply")).collect()
+}
+
+#[test]
+fn a_touch_resurrects_nothing_on_sqlite() {
+    let folder = tempfile::tempdir().expect("a folder");
+    a_touch_resurrects_nothing(&format!("sqlite://{}", folder.path().join("sojourn.db").display()));
+}
+
+#[test]
+fn a_touch_resurrects_nothing_on_postgresql() {
+    let postgres = PostgresServer::start(&[]);
+    a_touch_resurrects_nothing(&postgres.url(&postgres.create_database()));
 }

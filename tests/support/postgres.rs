@@ -179,6 +179,30 @@ impl PostgresServer {
         self.run();
     }
 
+    /// `kill -9` of all its processes at once, as the OOM killer or a container's end would.
+    pub fn kill_9(&mut self) {
+        let Some(mut server) = self.server.take() else { return };
+        let id = server.id().to_string();
+        // Stopped first, so that it starts no further process between the look and the kill.
+        kill("STOP", &id);
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+        kill("KILL", &format!("{id} {children}"));
+        let _ = server.wait();
+        // The next start is refused as long as one of them has the shared memory.
+        let until = Instant::now() + START_TIMEOUT;
+        while children.split_whitespace().any(runs) {
+            assert!(Instant::now() < until, "a process of PostgreSQL outlives kill -9: {children}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// `kill -9` of the one process that has the advisory lock of a database's owner. PostgreSQL then ends all others and
+    /// starts again by itself.
+    pub fn kill_9_writer(&self, database: &str) {
+        let writer = "select pid from pg_locks where locktype = 'advisory' and granted";
+        kill("KILL", &self.sql(database, writer));
+    }
+
     /// Starts the server process and waits until it answers. A free port may be taken by somebody else before it is
     /// used, so the first start tries a few.
     fn run(&mut self) {
@@ -191,7 +215,9 @@ impl PostgresServer {
                 self.server = Some(server);
                 return;
             }
-            self.port = 0;
+            if self.databases.load(Ordering::Relaxed) == 0 {
+                self.port = 0;
+            }
         }
         panic!("PostgreSQL did not start: {}", self.log());
     }
@@ -285,4 +311,15 @@ fn as_ordinary_user(program: &Path, folder: &Path) -> Command {
 
 fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// Sends a signal to these processes; one that has ended meanwhile needs none.
+fn kill(signal: &str, ids: &str) {
+    let _ = Command::new("kill").arg(format!("-{signal}")).args(ids.split_whitespace()).stderr(Stdio::null()).status();
+}
+
+/// Whether this process has not ended; one that only its parent has not asked for yet has.
+fn runs(id: &str) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status"));
+    status.is_ok_and(|status| !status.contains("State:\tZ"))
 }
