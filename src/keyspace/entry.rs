@@ -27,8 +27,8 @@ pub struct Life {
     pub home: Home,
     /// Larger than every earlier one.
     pub incarnation: u64,
-    /// Whether the touch queue holds it.
-    pub touch_queued: bool,
+    /// The incarnation under which the touch queue holds it: its own, or that of a value which it replaced.
+    pub touch: Option<u64>,
 }
 
 /// What is queued or under way for a key.
@@ -91,7 +91,7 @@ pub fn apply(life: &mut Option<Life>, id: &RecordId, change: &Change, incarnatio
                 recorded: *expiry,
                 home: id.home,
                 incarnation,
-                touch_queued: false,
+                touch: None,
             });
         }
         Change::Expire { expiry } => {

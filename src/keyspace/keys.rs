@@ -243,20 +243,19 @@ impl<'a> Keys<'a> {
         let ticket = self.own_ticket();
         let home = self.keyspace.session_tables.home(database, key, value);
         let value: Value = Arc::from(value);
-        let life = Life {
-            value: Some(Arc::clone(&value)),
-            expiry,
-            recorded: expiry,
-            home,
-            incarnation: self.keyspace.next_incarnation(),
-            touch_queued: false,
-        };
-        let change = Change::Put { value, expiry };
+        let recorded = self.end_to_record(spot, key, home, expiry);
+        let incarnation = self.keyspace.next_incarnation();
+        let life = Life { value: Some(Arc::clone(&value)), expiry, recorded, home, incarnation, touch: None };
+        let change = Change::Put { value, expiry: recorded };
         if let Some((name, entry)) = self.locked.entry_mut(spot, database, key) {
             let shared_key = Arc::clone(&name.key);
             entry.mark(&ticket);
             self.keyspace.counts.shift(spot.shard, database, entry.life.as_ref(), Some(&life));
             let former = entry.life.replace(life);
+            if let (Some(life), true) = (&mut entry.life, recorded != expiry) {
+                life.touch = former.as_ref().and_then(|former| former.touch);
+                self.keyspace.put_off(name, life, self.now_ms);
+            }
             if let Some(former) = former.filter(|former| former.home != home) {
                 let id = RecordId { home: former.home, database, key: Arc::clone(&shared_key) };
                 self.changes.push((id, Change::Delete));
@@ -274,19 +273,25 @@ impl<'a> Keys<'a> {
         }
     }
 
+    /// The end that the record of a new value gets: where the key goes on living and its new end may lag, the one that it
+    /// has. The end is an indexed column; PostgreSQL writes a row much cheaper when no index changes (heap-only tuples:
+    /// a quarter less of its time in batches of 64). The new end follows as a touch.
+    fn end_to_record(&self, spot: Spot, key: &[u8], home: Home, expiry: Expiry) -> Expiry {
+        let former = self.locked.entry(spot, self.database, key).and_then(|entry| entry.live(self.now_ms));
+        let recorded = former.filter(|life| life.home == home).map(|life| life.recorded);
+        let lags =
+            |recorded: &Expiry| *recorded <= expiry && self.keyspace.touches.may_lag(*recorded, expiry, self.now_ms);
+        recorded.filter(lags).unwrap_or(expiry)
+    }
+
     /// A touch: takes effect at once, and lags in the database only within its bound.
     fn lengthen(&mut self, spot: Spot, key: &[u8], expiry: Expiry) -> Result<(), KeysError> {
         let (database, now_ms) = (self.database, self.now_ms);
-        let touches = &self.keyspace.touches;
         let Some((name, entry)) = self.locked.entry_mut(spot, database, key) else { return Ok(()) };
         let Some(life) = &mut entry.life else { return Ok(()) };
-        if touches.may_lag(life.recorded, expiry, now_ms) {
-            self.keyspace.metrics.touches_gathered.increment();
+        if self.keyspace.touches.may_lag(life.recorded, expiry, now_ms) {
             life.expiry = expiry;
-            if !life.touch_queued && life.recorded != expiry {
-                life.touch_queued = true;
-                touches.add(name.clone(), life.incarnation, touches.due_ms(life.recorded, expiry, now_ms));
-            }
+            self.keyspace.put_off(name, life, now_ms);
             return Ok(());
         }
         self.check_writable()?;

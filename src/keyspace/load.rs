@@ -97,7 +97,7 @@ impl Keyspace {
 
     fn cold(&self, expiry: Expiry, home: Home) -> Life {
         let incarnation = self.next_incarnation();
-        Life { value: None, expiry, recorded: expiry, home, incarnation, touch_queued: false }
+        Life { value: None, expiry, recorded: expiry, home, incarnation, touch: None }
     }
 
     /// Loads the values of these keys, if they are cold.

@@ -24,6 +24,7 @@ use crate::database::SessionTables;
 use crate::database::write_through::WriteThrough;
 use crate::telemetry::metrics::Metrics;
 use counts::Counts;
+use entry::{Life, Name};
 use hot::{Access, Hot, Spot};
 pub use keys::{Keys, KeysError, Tickets};
 use load::{LOADS_WAITING_MAX, LoadRequest};
@@ -113,6 +114,15 @@ impl Keyspace {
 
     fn next_incarnation(&self) -> u64 {
         self.incarnations.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Leaves the end of a life to the touch queue, which holds it once.
+    fn put_off(&self, name: &Name, life: &mut Life, now_ms: i64) {
+        self.metrics.touches_gathered.increment();
+        if life.touch.is_none() && life.recorded != life.expiry {
+            life.touch = Some(life.incarnation);
+            self.touches.add(name.clone(), life.incarnation, self.touches.due_ms(life.recorded, life.expiry, now_ms));
+        }
     }
 
     fn count_lookup(&self, hit: bool) {

@@ -54,8 +54,8 @@ impl Memory for Keyspace {
         let mut due = DueTouches { taken: taken.len(), ..DueTouches::default() };
         // A key whose unit was taken back may stand in the queue twice.
         let mut known = HashSet::new();
-        for (name, incarnation) in taken {
-            if !known.contains(&name) && self.due_touch(name.clone(), incarnation, &mut due) {
+        for (name, queued) in taken {
+            if !known.contains(&name) && self.due_touch(name.clone(), queued, &mut due) {
                 known.insert(name);
             }
         }
@@ -88,8 +88,8 @@ impl Memory for Keyspace {
         for touch in touches {
             self.with_entry(&touch.id, |entry| {
                 let life = entry.life.as_mut().filter(|life| life.incarnation == touch.incarnation);
-                if let Some(life) = life.filter(|life| !life.touch_queued) {
-                    life.touch_queued = true;
+                if let Some(life) = life.filter(|life| life.touch.is_none()) {
+                    life.touch = Some(touch.incarnation);
                     let name = Name { database: touch.id.database, key: touch.id.key.clone() };
                     self.touches.add(name, touch.incarnation, due_ms);
                 }
@@ -179,8 +179,8 @@ impl Keyspace {
         let before = entry.life.clone();
         entry.revert();
         self.counts.shift(shard, name.database, before.as_ref(), entry.life.as_ref());
-        if let Some(life) = entry.life.as_mut().filter(|life| life.touch_queued) {
-            self.touches.add(name.clone(), life.incarnation, self.clock.now_ms());
+        if let Some(queued) = entry.life.as_ref().and_then(|life| life.touch) {
+            self.touches.add(name.clone(), queued, self.clock.now_ms());
         }
     }
 
@@ -228,26 +228,27 @@ impl Keyspace {
     }
 
     /// Adds what is to be written for a key of the touch queue, if anything. Answers whether there is.
-    fn due_touch(&self, name: Name, incarnation: u64, due: &mut DueTouches) -> bool {
+    fn due_touch(&self, name: Name, queued: u64, due: &mut DueTouches) -> bool {
         let now_ms = self.clock.now_ms();
         let spot = self.hot.spot(name.database, &name.key);
         let mut locked = self.hot.lock_shard(spot.shard);
         let Some((_, entry)) = locked.entry_mut(spot, name.database, &name.key) else { return false };
         let waits = entry.pending.is_some();
-        let life = entry.life.as_mut().filter(|life| life.incarnation == incarnation && life.touch_queued);
+        let life = entry.life.as_mut().filter(|life| life.touch == Some(queued));
         let Some(life) = life else { return false };
         if life.recorded == life.expiry || life.expiry.is_past(now_ms) {
-            life.touch_queued = false;
+            life.touch = None;
             return false;
         }
         if waits {
             // Its unit goes first; the touch follows with the end of that moment.
-            self.touches.add(name, incarnation, now_ms);
+            self.touches.add(name, queued, now_ms);
             due.postponed += 1;
             return false;
         }
-        life.touch_queued = false;
-        due.writes.push(TouchWrite { id: record(&name, life.home), incarnation, expiry: life.expiry });
+        life.touch = None;
+        let (id, incarnation) = (record(&name, life.home), life.incarnation);
+        due.writes.push(TouchWrite { id, incarnation, expiry: life.expiry });
         true
     }
 

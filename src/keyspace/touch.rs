@@ -15,7 +15,7 @@ const TTL_SHARE: i64 = 10;
 /// Touches are gathered in slots of this length: one flush takes all that are due.
 const SLOT_MS: i64 = 250;
 
-/// A key in the queue, by the incarnation that was touched.
+/// A key in the queue, and the incarnation under which it was queued.
 pub type Touched = (Name, u64);
 
 /// The queue, by the time at which its keys are due.

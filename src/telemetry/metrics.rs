@@ -156,7 +156,7 @@ catalogue! {
     Counter batches_failed "sojourn_batches_failed_total" Count "Commits that the database refused or did not answer";
     Counter batch_changes "sojourn_batch_changes_total" Count "Changes of records in all batches";
     Counter changes_replaced "sojourn_changes_replaced_total" Count "Changes that a later one of the same record replaced within their batch";
-    Counter touches_gathered "sojourn_touches_gathered_total" Count "Writes that only lengthened a life and were put off";
+    Counter touches_gathered "sojourn_touches_gathered_total" Count "Writes that lengthened a life and whose new end was put off";
     Counter touch_rows_written "sojourn_touch_rows_written_total" Count "Records whose expiry was written for touches";
     Gauge backlog_units "sojourn_backlog_units" Count "Units that wait for a commit";
     Gauge backlog_age_ms "sojourn_backlog_age_milliseconds" Milliseconds "How long the oldest unit has waited that is not committed";

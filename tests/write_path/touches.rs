@@ -49,11 +49,9 @@ async fn only_a_longer_life_of_the_same_bytes_is_a_touch() {
     let rig = with_session().await;
     let value = r#"{"a":1}"#;
     assert!(rig.set_until("sess:a", value, end(1_000)).is_empty(), "the same bytes");
-    let not_touches: [(&str, Expiry); 3] =
-        [(r#"{"a":2}"#, end(2_000)), (r#"{"a":2}"#, end(1_000)), (r#"{"a":2}"#, Expiry::NEVER)];
-    for (value, expiry) in not_touches {
+    for expiry in [end(-1_000), Expiry::NEVER] {
         let written = rig.set_until("sess:a", value, expiry);
-        assert_eq!(settled(&written).await, Outcome::Committed, "{value} until {expiry:?}");
+        assert_eq!(settled(&written).await, Outcome::Committed, "the same bytes until {expiry:?}");
         assert_eq!(rig.recorded("sess:a"), Some(expiry));
     }
     settled(&rig.expire("sess:a", end(0))).await;
@@ -63,13 +61,41 @@ async fn only_a_longer_life_of_the_same_bytes_is_a_touch() {
 }
 
 #[tokio::test]
+async fn other_bytes_are_committed_at_once_and_their_later_end_as_a_touch() {
+    let rig = with_session().await;
+    assert_eq!(settled(&rig.set_until("sess:a", r#"{"a":2}"#, end(MINUTE_MS))).await, Outcome::Committed);
+    assert_eq!((rig.stored("sess:a").as_deref(), rig.recorded("sess:a")), (Some(r#"{"a":2}"#), Some(end(0))));
+    assert_eq!(settled(&rig.set_until("sess:a", r#"{"a":3}"#, end(MINUTE_MS - 1))).await, Outcome::Committed);
+    assert_eq!(rig.keyspace.touches.count(), 1, "queued once, under the first of the incarnations");
+    rig.clock.advance_ms(MINUTE_MS);
+    wait_until("the touch", || rig.recorded("sess:a") == Some(end(MINUTE_MS - 1))).await;
+    assert_eq!(rig.through.metrics.touch_rows_written.get(), 1);
+}
+
+#[tokio::test]
+async fn other_bytes_with_an_end_that_may_not_lag_commit_it_too() {
+    let rig = with_session().await;
+    let ends = [end(MINUTE_MS + 1), end(MINUTE_MS), Expiry::NEVER, end(0)];
+    for (expiry, value) in ends.into_iter().zip(2..) {
+        let written = rig.set_until("sess:a", &format!("{{\"a\":{value}}}"), expiry);
+        assert_eq!(settled(&written).await, Outcome::Committed);
+        assert_eq!(rig.recorded("sess:a"), Some(expiry));
+    }
+    let moved = rig.set_until("sess:a", "no JSON", end(1));
+    assert_eq!(settled(&moved).await, Outcome::Committed);
+    assert_eq!(rig.recorded("sess:a"), Some(end(1)), "a record that moves is written whole");
+}
+
+#[tokio::test]
 async fn a_set_on_a_pending_key_is_no_touch() {
     let rig = Rig::start().await;
     rig.database.hold(true);
     rig.set_until("sess:a", r#"{"a":1}"#, end(0));
-    assert!(!rig.set_until("sess:a", r#"{"a":1}"#, end(1_000)).is_empty());
+    let second = rig.set_until("sess:a", r#"{"a":1}"#, end(1_000));
+    assert!(!second.is_empty());
     rig.database.hold(false);
-    wait_until("the commit", || rig.recorded("sess:a") == Some(end(1_000))).await;
+    assert_eq!(settled(&second).await, Outcome::Committed);
+    assert_eq!(rig.recorded("sess:a"), Some(end(0)), "its later end follows as a touch");
 }
 
 #[tokio::test]
