@@ -48,7 +48,7 @@ pub(super) fn keys(database: u8, key: &[u8]) -> RecordId {
 }
 
 pub(super) fn put(id: RecordId, value: &[u8], expiry: Expiry) -> (RecordId, Change) {
-    (id, Change::Put { value: value.into(), expiry })
+    (id, Change::Put { value: value.into(), expiry, until: expiry })
 }
 
 fn expire(id: RecordId, expiry: Expiry) -> (RecordId, Change) {

@@ -314,7 +314,7 @@ fn change(store: &mut Store, changes: &[(RecordId, Change)]) -> Vec<usize> {
     let mut missing = Vec::new();
     for (position, (id, change)) in changes.iter().enumerate() {
         match change {
-            Change::Put { value, expiry } => {
+            Change::Put { value, expiry, .. } => {
                 store.records.insert(id.clone(), (Arc::clone(value), *expiry));
             }
             Change::Expire { expiry } => match store.records.get_mut(id) {

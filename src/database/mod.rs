@@ -48,8 +48,10 @@ pub enum Change {
     Put {
         /// Its value.
         value: Value,
-        /// Its end.
+        /// The record's end.
         expiry: Expiry,
+        /// The key's end, which may be later and follow as a touch: for memory, no database looks at it.
+        until: Expiry,
     },
     /// Only its end changes; a record that is not there stays away.
     Expire {

@@ -38,7 +38,7 @@ pub(super) fn of<'a>(
     let mut rows = Vec::with_capacity(changes.len());
     for (position, (id, change)) in changes.iter().enumerate() {
         let (kind, value, expiry) = match change {
-            Change::Put { value, expiry } => (Kind::Put, &**value, *expiry),
+            Change::Put { value, expiry, .. } => (Kind::Put, &**value, *expiry),
             Change::Delete => (Kind::Delete, &[][..], Expiry::NEVER),
             Change::Expire { expiry } => (Kind::Expire, &[][..], *expiry),
         };

@@ -81,17 +81,17 @@ impl Entry {
     }
 }
 
-/// A life after one change of its record.
+/// A life after one change of its record. A touch that it has is to be queued once it is the newest life.
 pub fn apply(life: &mut Option<Life>, id: &RecordId, change: &Change, incarnation: u64) {
     match change {
-        Change::Put { value, expiry } => {
+        Change::Put { value, expiry, until } => {
             *life = Some(Life {
                 value: Some(value.clone()),
-                expiry: *expiry,
+                expiry: *until,
                 recorded: *expiry,
                 home: id.home,
                 incarnation,
-                touch: None,
+                touch: (until != expiry).then_some(incarnation),
             });
         }
         Change::Expire { expiry } => {

@@ -246,7 +246,7 @@ impl<'a> Keys<'a> {
         let recorded = self.end_to_record(spot, key, home, expiry);
         let incarnation = self.keyspace.next_incarnation();
         let life = Life { value: Some(Arc::clone(&value)), expiry, recorded, home, incarnation, touch: None };
-        let change = Change::Put { value, expiry: recorded };
+        let change = Change::Put { value, expiry: recorded, until: expiry };
         if let Some((name, entry)) = self.locked.entry_mut(spot, database, key) {
             let shared_key = Arc::clone(&name.key);
             entry.mark(&ticket);

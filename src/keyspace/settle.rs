@@ -179,8 +179,13 @@ impl Keyspace {
         let before = entry.life.clone();
         entry.revert();
         self.counts.shift(shard, name.database, before.as_ref(), entry.life.as_ref());
+        self.queue_touch(name.clone(), entry);
+    }
+
+    /// A touch that a life has which is the newest one again.
+    fn queue_touch(&self, name: Name, entry: &Entry) {
         if let Some(queued) = entry.life.as_ref().and_then(|life| life.touch) {
-            self.touches.add(name.clone(), queued, self.clock.now_ms());
+            self.touches.add(name, queued, self.clock.now_ms());
         }
     }
 
@@ -215,6 +220,7 @@ impl Keyspace {
             let before = entry.life.clone();
             apply(&mut entry.life, id, change, incarnation);
             self.counts.shift(spot.shard, id.database, before.as_ref(), entry.life.as_ref());
+            self.queue_touch(Name { database: id.database, key: id.key.clone() }, entry);
         }
     }
 

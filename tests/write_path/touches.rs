@@ -87,6 +87,23 @@ async fn other_bytes_with_an_end_that_may_not_lag_commit_it_too() {
 }
 
 #[tokio::test]
+async fn a_later_end_outlives_the_failure_of_what_was_written_after_it() {
+    let rig = with_session().await;
+    rig.database.refuse(Some(b"bad"));
+    rig.database.hold(true);
+    let kept = rig.set_until("sess:a", r#"{"a":2}"#, end(MINUTE_MS));
+    let (put, lost) = rig.run(&["sess:a", "bad"], |keys| {
+        keys.put(b"sess:a", br#"{"a":3}"#, end(MINUTE_MS)).and(keys.put(b"bad", b"", Expiry::NEVER))
+    });
+    put.expect("writes that are taken");
+    rig.database.hold(false);
+    assert_eq!((settled(&kept).await, settled(&lost).await), (Outcome::Committed, Outcome::Failed));
+    assert_eq!(rig.run(&["sess:a"], |keys| keys.expiry(b"sess:a")).0, Some(end(MINUTE_MS)));
+    rig.clock.advance_ms(1);
+    wait_until("the touch", || rig.recorded("sess:a") == Some(end(MINUTE_MS))).await;
+}
+
+#[tokio::test]
 async fn a_set_on_a_pending_key_is_no_touch() {
     let rig = Rig::start().await;
     rig.database.hold(true);
