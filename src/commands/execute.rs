@@ -99,6 +99,12 @@ pub fn cold_keys(app: &App, client: &Client, request: &Request) -> Vec<(u8, Vec<
     cold(&locked, &keys)
 }
 
+/// Whether a request may add to what waits for the database.
+#[must_use]
+pub fn may_write(request: &Request) -> bool {
+    table::resolve(request).is_ok_and(|row| row.has(Flag::Write) || matches!(row.handler, Handler::Exec))
+}
+
 /// Fetches what these requests will look up from memory into the processor's cache.
 pub fn prefetch<'a>(app: &App, client: &Client, requests: impl IntoIterator<Item = &'a Request>) {
     let mut keys: SmallVec<[KeyOf<'_>; 32]> = SmallVec::new();

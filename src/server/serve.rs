@@ -189,7 +189,7 @@ impl Connection {
             while self.may_execute()
                 && let Some(request) = self.requests.pop_front()
             {
-                self.wait_for_room().await;
+                self.wait_for_room(&request).await;
                 self.run_request(request).await;
                 if self.client.close_after_reply {
                     self.closing = true;
@@ -245,9 +245,10 @@ impl Connection {
         }
     }
 
-    /// At the limit of the queue to the database clients are slowed, not dropped.
-    async fn wait_for_room(&mut self) {
-        while !self.app.write_through.has_room() && !self.app.write_through.is_stopping() {
+    /// At the limit of the queue to the database clients that write are slowed, not dropped.
+    async fn wait_for_room(&mut self, request: &Request) {
+        let full = |app: &App| !app.write_through.has_room() && !app.write_through.is_stopping();
+        while full(&self.app) && execute::may_write(request) {
             if self.settlements.changed().await.is_err() {
                 return;
             }

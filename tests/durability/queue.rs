@@ -17,7 +17,7 @@ use super::support::resp::encode;
 const CLIENTS: usize = 30;
 const COMMANDS: usize = 8_000;
 
-/// The number of units that wait, as Prometheus is told it every second: at the limit a client's INFO waits, too.
+/// The number of units that wait, as Prometheus is told it every second.
 fn backlog(metrics_port: u16) -> usize {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, metrics_port)).expect("a connection");
     stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").expect("a request");
@@ -58,6 +58,7 @@ fn at_the_limit_of_the_queue_clients_are_slowed_and_not_dropped() {
         let clients: Vec<_> = (0..CLIENTS).map(|client| scope.spawn(move || count_up(server, client))).collect();
         wait_until("a full queue", || backlog(metrics_port) >= QUEUE_UNITS_MAX);
         let most = backlog(metrics_port);
+        assert_eq!(server.call(&["GET", "before"]).bytes(), Some(&b"1"[..]), "who only reads is served");
         proxy.pass();
         clients.into_iter().for_each(|client| client.join().expect("all replies, in order"));
         assert!(is_ok(&first.join().expect("a reply")));
