@@ -88,8 +88,9 @@ impl Kind {
     }
 }
 
-/// What Sojourn is told, besides its port and database; the durability follows.
-pub const SOJOURN: &[&str] = &["--database-timezone", "UTC", "--durability"];
+/// What Sojourn is told, besides its port and database; the durability follows. The time-out is long, so that a disk that
+/// somebody else keeps busy slows a run down and does not end it.
+pub const SOJOURN: &[&str] = &["--database-timezone", "UTC", "--write-timeout", "30s", "--durability"];
 /// What redis-server is told, besides its port and folder. Neither it nor PostgreSQL tidies up while it is measured.
 pub const REDIS: &[&str] =
     &["--save", "", "--auto-aof-rewrite-percentage", "0", "--maxmemory", "0", "--io-threads", "1"];

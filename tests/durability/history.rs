@@ -148,7 +148,8 @@ impl Life {
 impl Write {
     fn on(&self, state: Option<&Life>) -> Option<Life> {
         match (&self.effect, state) {
-            (Effect::Put(value, Some(end)), Some(life)) if life.value == *value && life.end.is_some() => {
+            // The later end of a value that takes the place of another one follows as a touch.
+            (Effect::Put(value, Some(end)), Some(life)) if life.end.is_some() => {
                 Some(Life { value: value.clone(), end: Some(life.recorded(*end, *end, self.sent_ms)) })
             }
             (Effect::Put(value, end), _) => Some(Life { value: value.clone(), end: end.map(|end| (end, end)) }),
