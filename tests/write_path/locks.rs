@@ -117,6 +117,14 @@ async fn a_lock_that_cannot_be_seen_is_found() {
     let rig = Rig::patient().await;
     // Somebody has inserted it and not committed.
     rig.database.lock(&[b"k-77"]);
+    let waiting = all_but_one_commit(&rig).await;
+    rig.database.lock(&[]);
+    assert_eq!(settled(&waiting).await, Outcome::Committed);
+    rig.assert_agrees(&[("k-76", Some("1")), ("k-77", Some("1"))]);
+}
+
+/// Writes 200 keys as one batch, of which `k-77` is locked: all others commit. Answers the ticket of that one.
+async fn all_but_one_commit(rig: &Rig) -> Tickets {
     rig.database.hold(true);
     let first = rig.set("first", "1");
     settle_down().await;
@@ -127,9 +135,24 @@ async fn a_lock_that_cannot_be_seen_is_found() {
         assert_eq!(settled(tickets).await, Outcome::Committed, "k-{number}");
     }
     assert_eq!(outcome(&all[77]), Outcome::Pending);
+    all[77].clone()
+}
+
+#[tokio::test]
+async fn a_lock_that_is_seen_hides_none_that_is_not() {
+    let rig = Rig::patient().await;
+    settled(&rig.set("locked", "old")).await;
+    // Somebody has changed the one and inserted the other, and not committed.
+    rig.database.lock(&[b"locked", b"k-77"]);
+    let seen = rig.set("locked", "new");
+    parked(&rig, 1).await;
+    let unseen = all_but_one_commit(&rig).await;
+    assert_eq!(outcome(&seen), Outcome::Pending);
     rig.database.lock(&[]);
-    assert_eq!(settled(&all[77]).await, Outcome::Committed);
-    rig.assert_agrees(&[("k-76", Some("1")), ("k-77", Some("1"))]);
+    for tickets in [&seen, &unseen] {
+        assert_eq!(settled(tickets).await, Outcome::Committed);
+    }
+    rig.assert_agrees(&[("locked", Some("new")), ("k-77", Some("1"))]);
 }
 
 #[tokio::test]

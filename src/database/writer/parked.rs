@@ -107,21 +107,21 @@ impl Parked {
         asked
     }
 
-    /// Notes which of the `asked` changes are locked. If none is, though a batch met a lock, smaller ones are tried, down to
-    /// the unit that waits for something that cannot be seen.
+    /// Notes which of the `asked` changes are locked. If none is of those whose batch met a lock, smaller batches are tried, down
+    /// to the unit that waits for something that cannot be seen: a lock that was known before explains nothing.
     pub fn note_locked(&mut self, asked: &[(RecordId, Change)], locked: &[usize]) {
         let mut locked = locked.iter().copied().peekable();
-        let is_seen = locked.peek().is_some();
-        let mut position = 0;
+        let (mut position, mut is_seen) = (0, false);
         for waiting in self.waiting.iter_mut().filter(|waiting| waiting.is_asked()) {
             let Work::Changes(changes) = &waiting.unit.work else { continue };
             if position == asked.len() {
                 break;
             }
             position += changes.len();
-            waiting.reason = Reason::Others;
+            let before = std::mem::replace(&mut waiting.reason, Reason::Others);
             while locked.next_if(|locked| *locked < position).is_some() {
                 waiting.reason = Reason::Record;
+                is_seen |= before == Reason::Unknown;
             }
         }
         let failed = std::mem::take(&mut self.failed);
