@@ -167,12 +167,15 @@ impl WriteThrough {
     }
 
     /// Notes whether the queue takes more: every request asks, and must not queue up for the lock of the queue.
-    fn note_room(&self, queue: &Queue, now: Instant) {
+    /// Answers whether it does again.
+    fn note_room(&self, queue: &Queue, now: Instant) -> bool {
         let lags = self.everysec && self.status() == Status::Up && queue.lags(now);
         let full = lags || queue.is_full();
-        if self.full.load(Ordering::Relaxed) != full {
+        let was_full = self.full.load(Ordering::Relaxed);
+        if was_full != full {
             self.full.store(full, Ordering::Release);
         }
+        was_full && !full
     }
 
     /// Counts up whenever tickets are settled or the status changes.
@@ -308,8 +311,16 @@ impl WriteThrough {
     }
 
     /// Takes the next units that can be one batch: as many changes as fit, or one unit that stands alone.
+    /// Who was slowed by their age goes on, though they may have to wait for somebody's lock.
     pub(super) fn take_units(&self, limits: BatchLimits) -> Vec<Unit> {
-        self.queue.lock().take(limits)
+        let mut queue = self.queue.lock();
+        let taken = queue.take(limits);
+        let has_room_again = self.note_room(&queue, Instant::now());
+        drop(queue);
+        if has_room_again {
+            self.announce();
+        }
+        taken
     }
 
     /// Takes out the units that `doomed` chooses, asked in order; called while nobody can enqueue.

@@ -220,6 +220,32 @@ async fn under_everysec_what_was_answered_waits_as_long_as_the_lock() {
 }
 
 #[tokio::test]
+async fn under_everysec_who_was_slowed_goes_on_once_all_that_is_left_is_set_aside() {
+    let rig = Rig::with(Arc::new(Memory::open(&settings())), 10 * PATIENCE, true).await;
+    settled(&rig.set("locked", "old")).await;
+    rig.database.lock(&[b"locked"]);
+    rig.database.hold(true);
+    let (under_way, _) = (rig.set("first", "1"), settle_down().await);
+    wait_until("clients to be slowed", || {
+        rig.set("locked", "new");
+        !rig.through.has_room()
+    })
+    .await;
+    let through = Arc::clone(&rig.through);
+    let slowed = tokio::spawn(async move {
+        let mut settlements = through.settlements();
+        while !through.has_room() {
+            settlements.changed().await.expect("a server");
+        }
+    });
+    settle_down().await;
+    rig.database.hold(false);
+    settled(&under_way).await;
+    tokio::time::timeout(PATIENCE, slowed).await.expect("room, since nothing is queued").expect("no panic");
+    assert!(rig.through.backlog() > 0, "what is locked still waits");
+}
+
+#[tokio::test]
 async fn a_stop_waits_for_what_is_set_aside() {
     let rig = Rig::patient().await;
     settled(&rig.set("locked", "old")).await;
