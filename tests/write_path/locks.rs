@@ -7,8 +7,9 @@ use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptes
 use sojourn::clock::Expiry;
 use sojourn::database::memory::Memory;
 use sojourn::database::unit::Outcome;
+use sojourn::database::write_through::{EVERYSEC_BACKLOG_MAX, QUEUE_UNITS_MAX};
 use sojourn::database::writer::WriterEnd;
-use sojourn::keyspace::Tickets;
+use sojourn::keyspace::{KeysError, Tickets};
 
 use super::{MINUTE_MS, NOW_MS, PATIENCE, Rig, outage, outcome, settings, settle_down, settled, wait_until};
 
@@ -243,6 +244,31 @@ async fn under_everysec_who_was_slowed_goes_on_once_all_that_is_left_is_set_asid
     settled(&under_way).await;
     tokio::time::timeout(PATIENCE, slowed).await.expect("room, since nothing is queued").expect("no panic");
     assert!(rig.through.backlog() > 0, "what is locked still waits");
+}
+
+#[tokio::test]
+async fn under_everysec_a_lock_refuses_writes_before_it_holds_up_all_requests() {
+    let rig = Rig::with(Arc::new(Memory::open(&settings())), 10 * PATIENCE, true).await;
+    settled(&rig.set("locked", "old")).await;
+    settled(&rig.set("other", "1")).await;
+    rig.database.lock(&[b"locked"]);
+    let mut acknowledged = 0;
+    while !rig.through.refuses_writes() {
+        assert!(acknowledged < QUEUE_UNITS_MAX, "nothing is refused");
+        acknowledged += 1;
+        rig.set("locked", &acknowledged.to_string());
+        if acknowledged % 1_000 == 0 {
+            settle_down().await;
+        }
+    }
+    assert!((EVERYSEC_BACKLOG_MAX..EVERYSEC_BACKLOG_MAX + 10_000).contains(&acknowledged), "{acknowledged}");
+    let (refused, _) = rig.run(&["other"], |keys| keys.put(b"other", b"2", Expiry::NEVER));
+    assert_eq!(refused, Err(KeysError::DatabaseDown));
+    assert!(rig.through.has_room(), "reads go on");
+    rig.database.lock(&[]);
+    wait_until("the backlog to be committed", || rig.through.backlog() == 0).await;
+    rig.assert_agrees(&[("locked", Some(&acknowledged.to_string())), ("other", Some("1"))]);
+    assert_eq!(settled(&rig.set("other", "2")).await, Outcome::Committed);
 }
 
 #[tokio::test]
