@@ -236,6 +236,11 @@ impl WriteThrough {
         queue.oldest().filter(|_| queue.unsettled() > 0).map_or(Duration::ZERO, |oldest| oldest.elapsed())
     }
 
+    /// Whether a queued unit sets the end of a record that it does not write: it needs the record to be there.
+    pub(super) fn sets_ends(&self) -> bool {
+        self.queue.lock().sets_ends()
+    }
+
     /// Unix seconds of the last time everything was committed on request.
     #[must_use]
     pub fn last_save_s(&self) -> i64 {

@@ -9,7 +9,7 @@ use sojourn::clock::Expiry;
 use sojourn::database::unit::Outcome;
 use sojourn::database::writer::WriterEnd;
 
-use super::{MINUTE_MS, NOW_MS, Rig, settled, wait_until};
+use super::{MINUTE_MS, NOW_MS, Rig, settle_down, settled, wait_until};
 
 const TTL_MS: i64 = 30 * MINUTE_MS;
 
@@ -202,4 +202,47 @@ async fn a_touch_is_written_for_the_incarnation_that_was_touched() {
     rig.clock.advance_ms(MINUTE_MS);
     // Were the second touch taken for one of the first, nobody would notice that the row is gone.
     wait_until("the logout", || rig.value("sess:a").is_none()).await;
+}
+
+/// A session that ends in a minute, and the rig that will prune it.
+async fn ending() -> Rig {
+    let rig = Rig::pruning().await;
+    settled(&rig.set_until("sess:a", r#"{"a":1}"#, Expiry::at_ms(NOW_MS + MINUTE_MS))).await;
+    rig
+}
+
+#[tokio::test]
+async fn no_prune_takes_a_record_whose_longer_life_waits_for_a_lock() {
+    let rig = ending().await;
+    settled(&rig.set("locked", "old")).await;
+    rig.database.lock(&[b"locked"]);
+    let (_, written) = rig.run(&["locked", "sess:a"], |keys| {
+        keys.put(b"locked", b"new", Expiry::NEVER).expect("a write that is taken");
+        keys.set_expiry(b"sess:a", end(0)).expect("a write that is taken")
+    });
+    wait_until("the unit to be set aside", || rig.through.metrics.parked_units.get() == 1).await;
+    rig.clock.advance_ms(2 * MINUTE_MS);
+    let commits = rig.database.commits();
+    wait_until("two more prunes", || rig.database.commits() >= commits + 2).await;
+    rig.database.lock(&[]);
+    assert_eq!(settled(&written).await, Outcome::Committed);
+    rig.assert_agrees(&[("sess:a", Some(r#"{"a":1}"#))]);
+    assert_eq!(rig.recorded("sess:a"), Some(end(0)));
+}
+
+#[tokio::test]
+async fn no_prune_takes_a_record_whose_longer_life_is_queued() {
+    let rig = ending().await;
+    settle_down().await;
+    rig.database.hold(true);
+    let (first, _) = (rig.set("first", "1"), settle_down().await);
+    let written = rig.expire("sess:a", end(0));
+    rig.clock.advance_ms(2 * MINUTE_MS);
+    rig.database.hold(false);
+    settled(&first).await;
+    assert_eq!(settled(&written).await, Outcome::Committed);
+    rig.assert_agrees(&[("sess:a", Some(r#"{"a":1}"#))]);
+    settled(&rig.set_until("sess:b", "{}", Expiry::at_ms(rig.clock.now_ms() + 1))).await;
+    rig.clock.advance_ms(1_000);
+    wait_until("a prune of what has ended", || rig.stored("sess:b").is_none()).await;
 }

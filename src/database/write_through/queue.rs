@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::TakenBack;
-use crate::database::unit::{Outcome, Ticket, Unit};
+use crate::database::Change;
+use crate::database::unit::{Outcome, Ticket, Unit, Work};
 
 /// The most units that may wait for their commit: at some 500 bytes each about 100 MiB, and two seconds of a fast database.
 /// At the limit connections stop reading until there is room; nobody is dropped.
@@ -87,6 +88,15 @@ impl Queue {
     /// Since when the oldest unit waits that is not settled.
     pub fn oldest(&self) -> Option<Instant> {
         self.in_hand_since.or_else(|| self.units.front().map(|unit| unit.queued))
+    }
+
+    /// Whether a unit sets an end without writing its record.
+    pub fn sets_ends(&self) -> bool {
+        let sets_end = |unit: &Unit| match &unit.work {
+            Work::Changes(changes) => changes.iter().any(|(_, change)| matches!(change, Change::Expire { .. })),
+            Work::Clear { .. } | Work::Barrier => false,
+        };
+        self.units.iter().any(sets_end)
     }
 
     /// Whether clients must wait.

@@ -92,13 +92,14 @@ impl Writer {
         }))
     }
 
-    /// Deletes expired records. A record whose touch waits may look expired and is not: so the touches are flushed first, and
-    /// if one cannot be, only what has been expired for longer than any touch lags is deleted. The time is read before the
-    /// flush, so that a record whose touch comes later has not ended at that time.
+    /// Deletes expired records. A record whose longer life waits may look expired and is not: so the touches are flushed first,
+    /// and if one cannot be, or a unit sets an end, only what had ended before any of them came is deleted. The time is read
+    /// before that, so that a record whose longer life comes later has not ended at that time.
     pub(super) async fn prune(&mut self) -> Result<(), Ended> {
         self.last_prune = Instant::now();
         let now_ms = self.clock.now_ms();
-        let lag_ms = if self.flush_touches(i64::MAX).await? { 0 } else { TOUCH_LAG_MAX_MS };
+        let all_written = self.flush_touches(i64::MAX).await?;
+        let lag_ms = if all_written && self.parked.is_empty() && !self.through.sets_ends() { 0 } else { self.lag_ms() };
         let before_ms = now_ms.saturating_sub(lag_ms);
         let work = BatchWork::Prune { before_ms, limit: self.settings.prune_batch };
         if let Ok(done) = self.commit_whole(work, &mut Vec::new()).await?
@@ -110,6 +111,13 @@ impl Writer {
             self.last_prune = Instant::now().checked_sub(self.settings.prune_interval).unwrap_or(self.last_prune);
         }
         Ok(())
+    }
+
+    /// How far the end of a record may lie behind the one that a touch or a unit will give it: a unit is queued while the key
+    /// lives, and a touch of it may lag then.
+    fn lag_ms(&self) -> i64 {
+        let waited_ms = i64::try_from(self.through.behind().as_millis()).unwrap_or(i64::MAX);
+        TOUCH_LAG_MAX_MS.saturating_add(waited_ms)
     }
 }
 
