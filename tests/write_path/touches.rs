@@ -1,7 +1,7 @@
 //! A touch is answered at once and lags within its bound; whatever is more than a touch is not.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use proptest::collection::vec;
 use proptest::prelude::{ProptestConfig, proptest};
@@ -147,6 +147,29 @@ async fn a_touch_that_is_refused_is_tried_again() {
     rig.database.refuse(None);
     rig.clock.advance_ms(MINUTE_MS + 1_000);
     wait_until("the touch", || rig.recorded("sess:a") == Some(end(1_000))).await;
+}
+
+#[tokio::test]
+async fn a_locked_table_stops_a_flush_at_its_first_batch() {
+    let rig = Rig::patient().await;
+    // Three batches of touches.
+    let keys: Vec<String> = (0..5_000).map(|number| format!("k-{number}")).collect();
+    let all: Vec<_> = keys.iter().map(|key| rig.set_until(key, "1", end(0))).collect();
+    settled(all.last().expect("a write")).await;
+    for key in &keys {
+        assert!(rig.expire(key, end(1_000)).is_empty());
+    }
+    rig.database.lock_table(true);
+    rig.clock.advance_ms(MINUTE_MS);
+    wait_until("the flush", || rig.through.metrics.batches_failed.get() > 0).await;
+    assert_eq!(rig.keyspace.touches.count(), keys.len(), "nothing is lost");
+    // Each batch that meets the lock costs the time of a commit and of a question.
+    let begun = Instant::now();
+    wait_until("the next try", || rig.through.metrics.batches_failed.get() > 1).await;
+    assert!(begun.elapsed() > Duration::from_millis(800), "not in each turn");
+    rig.database.lock_table(false);
+    rig.clock.advance_ms(MINUTE_MS);
+    wait_until("the next flush", || keys.iter().all(|key| rig.recorded(key) == Some(end(1_000)))).await;
 }
 
 #[tokio::test]
