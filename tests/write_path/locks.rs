@@ -157,6 +157,25 @@ async fn a_lock_that_is_seen_hides_none_that_is_not() {
 }
 
 #[tokio::test]
+async fn many_that_are_known_to_be_locked_hide_nobody() {
+    let rig = Rig::patient().await;
+    // More than one question can name.
+    let names: Vec<String> = (0..2_100).map(|number| format!("locked-{number}")).collect();
+    let old: Vec<Tickets> = names.iter().map(|name| rig.set(name, "old")).collect();
+    settled(old.last().expect("a write")).await;
+    settled(&rig.set("k-77", "old")).await;
+    let locked: Vec<&[u8]> = names.iter().map(String::as_bytes).chain([b"k-77".as_slice()]).collect();
+    rig.database.lock(&locked);
+    let waiting: Vec<Tickets> = names.iter().map(|name| rig.set(name, "new")).collect();
+    parked(&rig, 2_100).await;
+    let late = all_but_one_commit(&rig).await;
+    rig.database.lock(&[]);
+    for tickets in waiting.iter().chain([&late]) {
+        assert_eq!(settled(tickets).await, Outcome::Committed);
+    }
+}
+
+#[tokio::test]
 async fn a_barrier_waits_for_what_is_set_aside_and_holds_nobody() {
     let rig = Rig::patient().await;
     settled(&rig.set("locked", "old")).await;

@@ -97,9 +97,9 @@ impl Parked {
     /// has probably locked them all at once.
     pub fn asked(&self, mut limits: BatchLimits) -> Vec<(RecordId, Change)> {
         let mut asked = Vec::new();
-        for waiting in self.waiting.iter().filter(|waiting| waiting.is_asked()) {
-            let Work::Changes(changes) = &waiting.unit.work else { continue };
-            if !limits.take(&waiting.unit, asked.is_empty()) {
+        for unit in self.in_question().map(|place| &self.waiting[place].unit) {
+            let Work::Changes(changes) = &unit.work else { continue };
+            if !limits.take(unit, asked.is_empty()) {
                 break;
             }
             asked.extend(changes.iter().cloned());
@@ -107,17 +107,29 @@ impl Parked {
         asked
     }
 
+    /// The places of those whose locks have to be asked for; first those of whom nothing is known, since the others are held
+    /// up by what was seen. A clear has no records to ask for.
+    fn in_question(&self) -> impl Iterator<Item = usize> {
+        let places_of = |reason| {
+            let waiting = self.waiting.iter().enumerate();
+            waiting
+                .filter(move |(_, waiting)| waiting.reason == reason && waiting.has_records())
+                .map(|(place, _)| place)
+        };
+        places_of(Reason::Unknown).chain(places_of(Reason::Record))
+    }
+
     /// Notes which of the `asked` changes are locked. If none is of those whose batch met a lock, smaller batches are tried, down
     /// to the unit that waits for something that cannot be seen: a lock that was known before explains nothing.
     pub fn note_locked(&mut self, asked: &[(RecordId, Change)], locked: &[usize]) {
         let mut locked = locked.iter().copied().peekable();
         let (mut position, mut is_seen) = (0, false);
-        for waiting in self.waiting.iter_mut().filter(|waiting| waiting.is_asked()) {
-            let Work::Changes(changes) = &waiting.unit.work else { continue };
+        for place in self.in_question().collect::<Vec<_>>() {
             if position == asked.len() {
                 break;
             }
-            position += changes.len();
+            let waiting = &mut self.waiting[place];
+            position += waiting.unit.size();
             let before = std::mem::replace(&mut waiting.reason, Reason::Others);
             while locked.next_if(|locked| *locked < position).is_some() {
                 waiting.reason = Reason::Record;
@@ -190,15 +202,14 @@ impl Parked {
 }
 
 impl Waiting {
-    /// Whether somebody has to ask for its locks; a clear has no records to ask for.
-    fn is_asked(&self) -> bool {
-        matches!(self.reason, Reason::Unknown | Reason::Record) && matches!(self.unit.work, Work::Changes(_))
+    fn has_records(&self) -> bool {
+        matches!(self.unit.work, Work::Changes(_))
     }
 
     fn may_go(&self, now: Instant) -> bool {
         match self.reason {
             Reason::Others => true,
-            Reason::Unknown => !matches!(self.unit.work, Work::Changes(_)),
+            Reason::Unknown => !self.has_records(),
             Reason::Record => false,
             Reason::Unseen(until) => until <= now,
         }
