@@ -9,7 +9,7 @@ use super::{BatchWork, Change, Committed, RecordId};
 
 /// Some units: every later one that shares a key with them, or has seen one of them, is built on them, and so are those
 /// built on it.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Reach {
     keys: HashSet<(u8, Arc<[u8]>), ahash::RandomState>,
     tickets: HashSet<usize, ahash::RandomState>,

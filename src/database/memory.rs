@@ -40,6 +40,7 @@ pub struct Memory {
     /// The key that no put is taken for, and how many more scans succeed before an outage.
     refused: Mutex<Option<Vec<u8>>>,
     locked: Mutex<HashSet<Vec<u8>>>,
+    table_locked: AtomicBool,
     scans_left: AtomicU64,
     /// Whether the next failure that a test asked for leaves it away.
     leaves: AtomicBool,
@@ -75,6 +76,7 @@ impl Memory {
             away: AtomicBool::new(false),
             refused: Mutex::default(),
             locked: Mutex::default(),
+            table_locked: AtomicBool::new(false),
             scans_left: AtomicU64::new(u64::MAX),
             leaves: AtomicBool::new(false),
         }
@@ -111,6 +113,11 @@ impl Memory {
     /// frees all.
     pub fn lock(&self, keys: &[&[u8]]) {
         *self.locked.lock() = keys.iter().map(|key| key.to_vec()).collect();
+    }
+
+    /// Locks all records at once, as LOCK TABLE does.
+    pub fn lock_table(&self, locked: bool) {
+        self.table_locked.store(locked, Ordering::SeqCst);
     }
 
     /// After so many more scans the database is away.
@@ -159,13 +166,15 @@ impl Memory {
     /// Whether a change of this batch would wait for a lock. An expiry or a delete of a record that is not there waits for nobody.
     fn meets_lock(&self, batch: &Batch) -> bool {
         let (store, locked) = (self.store.lock(), self.locked.lock());
+        let all = self.table_locked.load(Ordering::SeqCst);
         let waits = |(id, change): &(RecordId, Change)| {
-            locked.contains(&*id.key) && (matches!(change, Change::Put { .. }) || store.records.contains_key(id))
+            all || (locked.contains(&*id.key)
+                && (matches!(change, Change::Put { .. }) || store.records.contains_key(id)))
         };
         match &batch.work {
             BatchWork::Changes(changes) => changes.iter().any(waits),
-            BatchWork::Clear { .. } => store.records.keys().any(|id| locked.contains(&*id.key)),
-            BatchWork::Prune { .. } => false,
+            BatchWork::Clear { .. } => all || store.records.keys().any(|id| locked.contains(&*id.key)),
+            BatchWork::Prune { .. } => all,
         }
     }
 
@@ -236,6 +245,9 @@ impl Database for Memory {
 
     async fn locked(&self, changes: &[(RecordId, Change)]) -> Result<Vec<usize>, DatabaseError> {
         self.check_reachable()?;
+        if self.table_locked.load(Ordering::SeqCst) {
+            return Err(DatabaseError::Locked("a table that a test has locked".to_owned()));
+        }
         let (store, locked) = (self.store.lock(), self.locked.lock());
         let is_locked = |id: &RecordId| store.records.contains_key(id) && locked.contains(&*id.key);
         let positions = changes.iter().enumerate().filter(|(_, (id, _))| is_locked(id)).map(|(position, _)| position);

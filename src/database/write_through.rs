@@ -39,6 +39,8 @@ pub struct WriteThrough {
     queue: Mutex<Queue>,
     /// Whether clients must wait before they queue more.
     full: AtomicBool,
+    /// Whether `everysec` acknowledges nothing more.
+    overdrawn: AtomicBool,
     work: Notify,
     settled: watch::Sender<u64>,
     status: AtomicU8,
@@ -115,6 +117,7 @@ impl WriteThrough {
         Self {
             queue: Mutex::default(),
             full: AtomicBool::new(false),
+            overdrawn: AtomicBool::new(false),
             work: Notify::new(),
             settled: watch::Sender::new(0),
             status: AtomicU8::new(Status::Loading as u8),
@@ -148,8 +151,8 @@ impl WriteThrough {
     #[must_use]
     pub fn refuses_writes(&self) -> bool {
         match self.status() {
-            Status::Up | Status::Loading => false,
-            Status::Down => !self.everysec || self.queue.lock().is_full_for_everysec(),
+            Status::Up | Status::Loading => self.overdrawn.load(Ordering::Acquire),
+            Status::Down => !self.everysec || self.overdrawn.load(Ordering::Acquire),
             Status::Lost => true,
         }
     }
@@ -167,12 +170,21 @@ impl WriteThrough {
     }
 
     /// Notes whether the queue takes more: every request asks, and must not queue up for the lock of the queue.
-    fn note_room(&self, queue: &Queue, now: Instant) {
-        let lags = self.everysec && self.status() == Status::Up && queue.lags(now);
-        let full = lags || queue.is_full();
-        if self.full.load(Ordering::Relaxed) != full {
+    /// Answers whether it does again.
+    fn note_room(&self, queue: &Queue, now: Instant) -> bool {
+        let is_up = self.status() == Status::Up;
+        let overdrawn = self.everysec && if is_up { queue.is_stuck() } else { queue.is_full_for_everysec() };
+        if self.overdrawn.load(Ordering::Relaxed) != overdrawn {
+            self.overdrawn.store(overdrawn, Ordering::Release);
+        }
+        let lags = self.everysec && is_up && queue.lags(now);
+        // Where writes are refused nobody needs to be slowed, and reads go on.
+        let full = !overdrawn && (lags || queue.is_full());
+        let was_full = self.full.load(Ordering::Relaxed);
+        if was_full != full {
             self.full.store(full, Ordering::Release);
         }
+        was_full && !full
     }
 
     /// Counts up whenever tickets are settled or the status changes.
@@ -222,6 +234,11 @@ impl WriteThrough {
     pub fn behind(&self) -> Duration {
         let queue = self.queue.lock();
         queue.oldest().filter(|_| queue.unsettled() > 0).map_or(Duration::ZERO, |oldest| oldest.elapsed())
+    }
+
+    /// Whether a queued unit sets the end of a record that it does not write: it needs the record to be there.
+    pub(super) fn sets_ends(&self) -> bool {
+        self.queue.lock().sets_ends()
     }
 
     /// Unix seconds of the last time everything was committed on request.
@@ -308,8 +325,16 @@ impl WriteThrough {
     }
 
     /// Takes the next units that can be one batch: as many changes as fit, or one unit that stands alone.
+    /// Who was slowed by their age goes on, though they may have to wait for somebody's lock.
     pub(super) fn take_units(&self, limits: BatchLimits) -> Vec<Unit> {
-        self.queue.lock().take(limits)
+        let mut queue = self.queue.lock();
+        let taken = queue.take(limits);
+        let has_room_again = self.note_room(&queue, Instant::now());
+        drop(queue);
+        if has_room_again {
+            self.announce();
+        }
+        taken
     }
 
     /// Takes out the units that `doomed` chooses, asked in order; called while nobody can enqueue.

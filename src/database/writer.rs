@@ -88,6 +88,8 @@ pub struct Writer {
     parked: Parked,
     /// When it is tried next.
     next_try: Instant,
+    /// Whether the log says that writes fail for locks, since when something has waited without a break.
+    told_of_locks: bool,
 }
 
 /// A writer must end: the reason.
@@ -121,6 +123,7 @@ impl Writer {
             chunks: Vec::new(),
             parked: Parked::default(),
             next_try: now,
+            told_of_locks: false,
         }
     }
 
@@ -212,7 +215,7 @@ impl Writer {
     }
 
     /// Commits one piece of work, sitting out collisions and outages; `units` are those that it settles. The inner error
-    /// is `Refused` or `Locked`.
+    /// is `Refused`, `Locked`, `Conflict` after the last try, or `Outage` once no unit of it is left.
     async fn commit_whole(
         &mut self,
         work: BatchWork,

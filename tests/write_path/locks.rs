@@ -7,8 +7,9 @@ use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptes
 use sojourn::clock::Expiry;
 use sojourn::database::memory::Memory;
 use sojourn::database::unit::Outcome;
+use sojourn::database::write_through::{EVERYSEC_BACKLOG_MAX, QUEUE_UNITS_MAX};
 use sojourn::database::writer::WriterEnd;
-use sojourn::keyspace::Tickets;
+use sojourn::keyspace::{KeysError, Tickets};
 
 use super::{MINUTE_MS, NOW_MS, PATIENCE, Rig, outage, outcome, settings, settle_down, settled, wait_until};
 
@@ -117,6 +118,14 @@ async fn a_lock_that_cannot_be_seen_is_found() {
     let rig = Rig::patient().await;
     // Somebody has inserted it and not committed.
     rig.database.lock(&[b"k-77"]);
+    let waiting = all_but_one_commit(&rig).await;
+    rig.database.lock(&[]);
+    assert_eq!(settled(&waiting).await, Outcome::Committed);
+    rig.assert_agrees(&[("k-76", Some("1")), ("k-77", Some("1"))]);
+}
+
+/// Writes 200 keys as one batch, of which `k-77` is locked: all others commit. Answers the ticket of that one.
+async fn all_but_one_commit(rig: &Rig) -> Tickets {
     rig.database.hold(true);
     let first = rig.set("first", "1");
     settle_down().await;
@@ -127,9 +136,43 @@ async fn a_lock_that_cannot_be_seen_is_found() {
         assert_eq!(settled(tickets).await, Outcome::Committed, "k-{number}");
     }
     assert_eq!(outcome(&all[77]), Outcome::Pending);
+    all[77].clone()
+}
+
+#[tokio::test]
+async fn a_lock_that_is_seen_hides_none_that_is_not() {
+    let rig = Rig::patient().await;
+    settled(&rig.set("locked", "old")).await;
+    // Somebody has changed the one and inserted the other, and not committed.
+    rig.database.lock(&[b"locked", b"k-77"]);
+    let seen = rig.set("locked", "new");
+    parked(&rig, 1).await;
+    let unseen = all_but_one_commit(&rig).await;
+    assert_eq!(outcome(&seen), Outcome::Pending);
     rig.database.lock(&[]);
-    assert_eq!(settled(&all[77]).await, Outcome::Committed);
-    rig.assert_agrees(&[("k-76", Some("1")), ("k-77", Some("1"))]);
+    for tickets in [&seen, &unseen] {
+        assert_eq!(settled(tickets).await, Outcome::Committed);
+    }
+    rig.assert_agrees(&[("locked", Some("new")), ("k-77", Some("1"))]);
+}
+
+#[tokio::test]
+async fn many_that_are_known_to_be_locked_hide_nobody() {
+    let rig = Rig::patient().await;
+    // More than one question can name.
+    let names: Vec<String> = (0..2_100).map(|number| format!("locked-{number}")).collect();
+    let old: Vec<Tickets> = names.iter().map(|name| rig.set(name, "old")).collect();
+    settled(old.last().expect("a write")).await;
+    settled(&rig.set("k-77", "old")).await;
+    let locked: Vec<&[u8]> = names.iter().map(String::as_bytes).chain([b"k-77".as_slice()]).collect();
+    rig.database.lock(&locked);
+    let waiting: Vec<Tickets> = names.iter().map(|name| rig.set(name, "new")).collect();
+    parked(&rig, 2_100).await;
+    let late = all_but_one_commit(&rig).await;
+    rig.database.lock(&[]);
+    for tickets in waiting.iter().chain([&late]) {
+        assert_eq!(settled(tickets).await, Outcome::Committed);
+    }
 }
 
 #[tokio::test]
@@ -194,6 +237,57 @@ async fn under_everysec_what_was_answered_waits_as_long_as_the_lock() {
     rig.database.lock(&[]);
     assert_eq!(settled(&waiting).await, Outcome::Committed);
     rig.assert_agrees(&[("locked", Some("new"))]);
+}
+
+#[tokio::test]
+async fn under_everysec_who_was_slowed_goes_on_once_all_that_is_left_is_set_aside() {
+    let rig = Rig::with(Arc::new(Memory::open(&settings())), 10 * PATIENCE, true).await;
+    settled(&rig.set("locked", "old")).await;
+    rig.database.lock(&[b"locked"]);
+    rig.database.hold(true);
+    let (under_way, _) = (rig.set("first", "1"), settle_down().await);
+    wait_until("clients to be slowed", || {
+        rig.set("locked", "new");
+        !rig.through.has_room()
+    })
+    .await;
+    let through = Arc::clone(&rig.through);
+    let slowed = tokio::spawn(async move {
+        let mut settlements = through.settlements();
+        while !through.has_room() {
+            settlements.changed().await.expect("a server");
+        }
+    });
+    settle_down().await;
+    rig.database.hold(false);
+    settled(&under_way).await;
+    tokio::time::timeout(PATIENCE, slowed).await.expect("room, since nothing is queued").expect("no panic");
+    assert!(rig.through.backlog() > 0, "what is locked still waits");
+}
+
+#[tokio::test]
+async fn under_everysec_a_lock_refuses_writes_before_it_holds_up_all_requests() {
+    let rig = Rig::with(Arc::new(Memory::open(&settings())), 10 * PATIENCE, true).await;
+    settled(&rig.set("locked", "old")).await;
+    settled(&rig.set("other", "1")).await;
+    rig.database.lock(&[b"locked"]);
+    let mut acknowledged = 0;
+    while !rig.through.refuses_writes() {
+        assert!(acknowledged < QUEUE_UNITS_MAX, "nothing is refused");
+        acknowledged += 1;
+        rig.set("locked", &acknowledged.to_string());
+        if acknowledged % 1_000 == 0 {
+            settle_down().await;
+        }
+    }
+    assert!((EVERYSEC_BACKLOG_MAX..EVERYSEC_BACKLOG_MAX + 10_000).contains(&acknowledged), "{acknowledged}");
+    let (refused, _) = rig.run(&["other"], |keys| keys.put(b"other", b"2", Expiry::NEVER));
+    assert_eq!(refused, Err(KeysError::DatabaseDown));
+    assert!(rig.through.has_room(), "reads go on");
+    rig.database.lock(&[]);
+    wait_until("the backlog to be committed", || rig.through.backlog() == 0).await;
+    rig.assert_agrees(&[("locked", Some(&acknowledged.to_string())), ("other", Some("1"))]);
+    assert_eq!(settled(&rig.set("other", "2")).await, Outcome::Committed);
 }
 
 #[tokio::test]

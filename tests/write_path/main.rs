@@ -66,6 +66,18 @@ impl Rig {
     }
 
     async fn with(database: Arc<Memory>, write_timeout: Duration, everysec: bool) -> Self {
+        let settings = WriterSettings { write_timeout, prune_interval: Duration::from_secs(3_600), prune_batch: 1_000 };
+        Self::writing(database, settings, everysec).await
+    }
+
+    /// That deletes expired records in each turn of its writer.
+    async fn pruning() -> Self {
+        let settings =
+            WriterSettings { write_timeout: 10 * PATIENCE, prune_interval: Duration::ZERO, prune_batch: 1_000 };
+        Self::writing(Arc::new(Memory::open(&self::settings())), settings, false).await
+    }
+
+    async fn writing(database: Arc<Memory>, settings: WriterSettings, everysec: bool) -> Self {
         let Ok(Ownership::Owned { epoch, last_batch }) = database.acquire(None).await else { panic!("it is free") };
         let metrics = Arc::new(Metrics::new(&[]));
         let through = Arc::new(WriteThrough::new(everysec, Arc::clone(&metrics)));
@@ -79,8 +91,6 @@ impl Rig {
         );
         keyspace.load_keys(&*database).await.expect("a database that answers");
         tokio::spawn(Arc::clone(&keyspace).run_loader(Arc::clone(&database) as Arc<dyn Database>, loads));
-        let hour = Duration::from_secs(3_600);
-        let settings = WriterSettings { write_timeout, prune_interval: hour, prune_batch: 1_000 };
         let writer = Writer::new(
             Arc::clone(&through),
             Arc::clone(&keyspace) as _,

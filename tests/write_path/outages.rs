@@ -151,6 +151,20 @@ async fn what_is_in_doubt_when_another_took_over_stays_unknown() {
 }
 
 #[tokio::test]
+async fn a_stop_in_an_outage_says_how_much_is_not_committed() {
+    let rig = Rig::with(Arc::new(Memory::open(&settings())), super::WRITE_TIMEOUT, true).await;
+    rig.database.hold(true);
+    rig.set("sent", "1");
+    settle_down().await;
+    rig.set("queued", "1");
+    rig.database.set_away(true);
+    rig.database.hold(false);
+    wait_until("the outage", || rig.through.is_down()).await;
+    rig.through.stop();
+    assert_eq!(rig.writer.await.expect("its end"), WriterEnd::StoppedInOutage(2));
+}
+
+#[tokio::test]
 async fn keys_of_a_first_try_do_not_stay() {
     let database = Arc::new(Memory::open(&settings()));
     let rig = Rig::on(Arc::clone(&database)).await;

@@ -1,7 +1,7 @@
 //! A touch is answered at once and lags within its bound; whatever is more than a touch is not.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use proptest::collection::vec;
 use proptest::prelude::{ProptestConfig, proptest};
@@ -9,7 +9,7 @@ use sojourn::clock::Expiry;
 use sojourn::database::unit::Outcome;
 use sojourn::database::writer::WriterEnd;
 
-use super::{MINUTE_MS, NOW_MS, Rig, settled, wait_until};
+use super::{MINUTE_MS, NOW_MS, Rig, settle_down, settled, wait_until};
 
 const TTL_MS: i64 = 30 * MINUTE_MS;
 
@@ -167,6 +167,29 @@ async fn a_touch_that_is_refused_is_tried_again() {
 }
 
 #[tokio::test]
+async fn a_locked_table_stops_a_flush_at_its_first_batch() {
+    let rig = Rig::patient().await;
+    // Three batches of touches.
+    let keys: Vec<String> = (0..5_000).map(|number| format!("k-{number}")).collect();
+    let all: Vec<_> = keys.iter().map(|key| rig.set_until(key, "1", end(0))).collect();
+    settled(all.last().expect("a write")).await;
+    for key in &keys {
+        assert!(rig.expire(key, end(1_000)).is_empty());
+    }
+    rig.database.lock_table(true);
+    rig.clock.advance_ms(MINUTE_MS);
+    wait_until("the flush", || rig.through.metrics.batches_failed.get() > 0).await;
+    assert_eq!(rig.keyspace.touches.count(), keys.len(), "nothing is lost");
+    // Each batch that meets the lock costs the time of a commit and of a question.
+    let begun = Instant::now();
+    wait_until("the next try", || rig.through.metrics.batches_failed.get() > 1).await;
+    assert!(begun.elapsed() > Duration::from_millis(800), "not in each turn");
+    rig.database.lock_table(false);
+    rig.clock.advance_ms(MINUTE_MS);
+    wait_until("the next flush", || keys.iter().all(|key| rig.recorded(key) == Some(end(1_000)))).await;
+}
+
+#[tokio::test]
 async fn a_stop_flushes() {
     let rig = with_session().await;
     assert!(rig.expire("sess:a", end(1_000)).is_empty());
@@ -219,4 +242,47 @@ async fn a_touch_is_written_for_the_incarnation_that_was_touched() {
     rig.clock.advance_ms(MINUTE_MS);
     // Were the second touch taken for one of the first, nobody would notice that the row is gone.
     wait_until("the logout", || rig.value("sess:a").is_none()).await;
+}
+
+/// A session that ends in a minute, and the rig that will prune it.
+async fn ending() -> Rig {
+    let rig = Rig::pruning().await;
+    settled(&rig.set_until("sess:a", r#"{"a":1}"#, Expiry::at_ms(NOW_MS + MINUTE_MS))).await;
+    rig
+}
+
+#[tokio::test]
+async fn no_prune_takes_a_record_whose_longer_life_waits_for_a_lock() {
+    let rig = ending().await;
+    settled(&rig.set("locked", "old")).await;
+    rig.database.lock(&[b"locked"]);
+    let (_, written) = rig.run(&["locked", "sess:a"], |keys| {
+        keys.put(b"locked", b"new", Expiry::NEVER).expect("a write that is taken");
+        keys.set_expiry(b"sess:a", end(0)).expect("a write that is taken")
+    });
+    wait_until("the unit to be set aside", || rig.through.metrics.parked_units.get() == 1).await;
+    rig.clock.advance_ms(2 * MINUTE_MS);
+    let commits = rig.database.commits();
+    wait_until("two more prunes", || rig.database.commits() >= commits + 2).await;
+    rig.database.lock(&[]);
+    assert_eq!(settled(&written).await, Outcome::Committed);
+    rig.assert_agrees(&[("sess:a", Some(r#"{"a":1}"#))]);
+    assert_eq!(rig.recorded("sess:a"), Some(end(0)));
+}
+
+#[tokio::test]
+async fn no_prune_takes_a_record_whose_longer_life_is_queued() {
+    let rig = ending().await;
+    settle_down().await;
+    rig.database.hold(true);
+    let (first, _) = (rig.set("first", "1"), settle_down().await);
+    let written = rig.expire("sess:a", end(0));
+    rig.clock.advance_ms(2 * MINUTE_MS);
+    rig.database.hold(false);
+    settled(&first).await;
+    assert_eq!(settled(&written).await, Outcome::Committed);
+    rig.assert_agrees(&[("sess:a", Some(r#"{"a":1}"#))]);
+    settled(&rig.set_until("sess:b", "{}", Expiry::at_ms(rig.clock.now_ms() + 1))).await;
+    rig.clock.advance_ms(1_000);
+    wait_until("a prune of what has ended", || rig.stored("sess:b").is_none()).await;
 }

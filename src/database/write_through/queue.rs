@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::TakenBack;
-use crate::database::unit::{Outcome, Ticket, Unit};
+use crate::database::Change;
+use crate::database::unit::{Outcome, Ticket, Unit, Work};
 
 /// The most units that may wait for their commit: at some 500 bytes each about 100 MiB, and two seconds of a fast database.
 /// At the limit connections stop reading until there is room; nobody is dropped.
@@ -14,7 +15,8 @@ pub const QUEUE_UNITS_MAX: usize = 200_000;
 /// The most key and value bytes that may wait for their commit, for large values.
 pub const QUEUE_BYTES_MAX: usize = 256 * 1024 * 1024;
 
-/// How much of the queue may be acknowledged but not committed in an outage under `durability = everysec`.
+/// How much of the queue may be acknowledged but not committed under `durability = everysec`, in an outage or behind
+/// somebody's lock.
 pub const EVERYSEC_BACKLOG_MAX: usize = QUEUE_UNITS_MAX / 2;
 
 /// How old the oldest queued unit may become under `durability = everysec` before clients are slowed: what is left of the
@@ -34,12 +36,16 @@ pub struct BatchLimits {
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     units: VecDeque<Unit>,
+    /// Key and value bytes of `units`.
+    bytes: usize,
     unsettled: usize,
     unsettled_bytes: usize,
     last: Option<Ticket>,
     next_number: u64,
     /// When the oldest of those that the writer has taken was queued.
     in_hand_since: Option<Instant>,
+    /// Whether any of those waits for somebody's lock.
+    any_parked: bool,
 }
 
 impl BatchLimits {
@@ -59,6 +65,7 @@ impl Queue {
         unit.number = self.next_number;
         self.next_number += 1;
         self.unsettled += 1;
+        self.bytes += unit.bytes();
         self.unsettled_bytes += unit.bytes();
         self.last = Some(unit.ticket.clone());
         self.units.push_back(unit);
@@ -83,6 +90,15 @@ impl Queue {
         self.in_hand_since.or_else(|| self.units.front().map(|unit| unit.queued))
     }
 
+    /// Whether a unit sets an end without writing its record.
+    pub fn sets_ends(&self) -> bool {
+        let sets_end = |unit: &Unit| match &unit.work {
+            Work::Changes(changes) => changes.iter().any(|(_, change)| matches!(change, Change::Expire { .. })),
+            Work::Clear { .. } | Work::Barrier => false,
+        };
+        self.units.iter().any(sets_end)
+    }
+
     /// Whether clients must wait.
     pub fn is_full(&self) -> bool {
         self.unsettled >= QUEUE_UNITS_MAX || self.unsettled_bytes >= QUEUE_BYTES_MAX
@@ -90,7 +106,13 @@ impl Queue {
 
     /// Under `everysec` writes are refused in an outage long before the queue is full: at its limit nobody would be served.
     pub fn is_full_for_everysec(&self) -> bool {
-        self.unsettled >= EVERYSEC_BACKLOG_MAX || self.unsettled_bytes >= QUEUE_BYTES_MAX / 2
+        is_backlog(self.unsettled, self.unsettled_bytes)
+    }
+
+    /// The same while the database answers: what is queued goes on, and what the writer has in hand waits for somebody's lock.
+    pub fn is_stuck(&self) -> bool {
+        let units = self.unsettled.saturating_sub(self.units.len());
+        self.any_parked && is_backlog(units, self.unsettled_bytes.saturating_sub(self.bytes))
     }
 
     /// Whether the writer does not keep up with `everysec`.
@@ -105,6 +127,7 @@ impl Queue {
             if (alone && !taken.is_empty()) || !limits.take(unit, taken.is_empty()) {
                 break;
             }
+            self.bytes -= unit.bytes();
             taken.extend(self.units.pop_front());
             if alone {
                 break;
@@ -116,6 +139,7 @@ impl Queue {
 
     pub fn remove(&mut self, doomed: &mut dyn FnMut(&Unit) -> bool, taken: &mut TakenBack) {
         let (gone, kept) = split(std::mem::take(&mut self.units), doomed);
+        self.bytes -= gone.iter().map(Unit::bytes).sum::<usize>();
         taken.failed.extend(gone);
         self.units = kept;
         taken.standing.extend(self.units.iter().cloned());
@@ -126,9 +150,15 @@ impl Queue {
         self.unsettled_bytes = self.unsettled_bytes.saturating_sub(units.iter().map(Unit::bytes).sum());
     }
 
+    /// Between two batches the writer has nothing in hand but what waits for somebody's lock.
     pub fn note_in_hand(&mut self, oldest: Option<Instant>) {
         self.in_hand_since = oldest;
+        self.any_parked = oldest.is_some();
     }
+}
+
+fn is_backlog(units: usize, bytes: usize) -> bool {
+    units >= EVERYSEC_BACKLOG_MAX || bytes >= QUEUE_BYTES_MAX / 2
 }
 
 /// Splits units by a choice that is asked in order.

@@ -71,14 +71,19 @@ impl Writer {
 
     /// Who has waited for `write-timeout` is answered; under `everysec` everybody has been answered already.
     fn fail_overdue(&mut self) {
-        let overdue = self.parked.overdue(self.settings.write_timeout);
-        if overdue.is_empty() || self.through.is_everysec() {
+        if self.through.is_everysec() {
             return;
         }
-        warn!(
-            units = overdue.len(),
-            "writes whose records somebody else has locked are taken back with all that was built on them"
-        );
+        let overdue = self.parked.overdue(self.settings.write_timeout);
+        if overdue.is_empty() {
+            return;
+        }
+        if !std::mem::replace(&mut self.told_of_locks, true) {
+            warn!(
+                units = overdue.len(),
+                "writes whose records somebody else has locked are taken back with all that was built on them, from now on each after write-timeout"
+            );
+        }
         let mut reach = Reach::default();
         self.fail(&[], Vec::new(), &mut |unit| {
             if overdue.contains(&unit.number) {
@@ -88,7 +93,8 @@ impl Writer {
         });
     }
 
-    pub(super) fn note_parked(&self) {
+    pub(super) fn note_parked(&mut self) {
+        self.told_of_locks &= !self.parked.is_empty();
         self.through.note_parked(self.parked.count(), self.parked.oldest());
     }
 }

@@ -55,7 +55,7 @@ impl Writer {
                     return Ok(committed);
                 }
                 None if self.through.is_stopping() => {
-                    return Err(Ended(WriterEnd::StoppedInOutage(units.len() + self.through.backlog())));
+                    return Err(Ended(WriterEnd::StoppedInOutage(self.through.backlog())));
                 }
                 None => {}
             }

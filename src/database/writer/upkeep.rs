@@ -16,11 +16,21 @@ const TOUCH_PAUSE: Duration = Duration::from_secs(1);
 /// The same for a touch that the database refused, as a trigger of the user's own does.
 const REFUSED_PAUSE: Duration = Duration::from_secs(60);
 
+/// What became of touches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flushed {
+    All,
+    /// But for some that went back to the queue.
+    Some,
+    /// They met a lock that no commit gets past, as of a whole table.
+    None,
+}
+
 /// No touch lags further, whatever `touch-interval` was set to meanwhile.
 const TOUCH_LAG_MAX_MS: i64 = 3_600_000;
 
 impl Writer {
-    /// Writes the touches that are due at `now_ms`, batch by batch. Answers whether none of them went back to the queue.
+    /// Writes the touches that are due at `now_ms`, batch by batch. Answers whether none of them stays in the queue.
     pub(super) async fn flush_touches(&mut self, now_ms: i64) -> Result<bool, Ended> {
         // Counted once: touches that come meanwhile, or that go back to the queue, wait for the next flush.
         let mut waiting = self.memory.touches_waiting();
@@ -32,16 +42,21 @@ impl Writer {
             }
             waiting = waiting.saturating_sub(due.taken);
             all_written &= due.postponed == 0;
-            all_written &= self.commit_touches(due.writes).await?;
+            let flushed = self.commit_touches(due.writes).await?;
+            all_written &= flushed == Flushed::All;
+            if flushed == Flushed::None {
+                // The others would meet the same lock, each batch for as long as a commit waits.
+                self.last_touches = Instant::now() + TOUCH_PAUSE;
+                break;
+            }
         }
         Ok(all_written)
     }
 
     /// Writes touches in one commit; without those whose record somebody has locked, and in smaller ones when one is refused.
-    /// Answers whether none of them went back to the queue.
-    async fn commit_touches(&mut self, touches: Vec<TouchWrite>) -> Result<bool, Ended> {
+    async fn commit_touches(&mut self, touches: Vec<TouchWrite>) -> Result<Flushed, Ended> {
         let mut parts = vec![touches];
-        let mut all_written = true;
+        let mut flushed = Flushed::All;
         while let Some(mut touches) = parts.pop() {
             if touches.is_empty() {
                 continue;
@@ -49,8 +64,16 @@ impl Writer {
             match self.try_touches(&touches).await? {
                 Ok(()) => {}
                 Err(DatabaseError::Locked(_)) => {
-                    all_written = false;
-                    parts.extend(self.postpone_locked(touches).await);
+                    flushed = Flushed::Some;
+                    match self.locked(&changes_of(&touches)).await {
+                        Err(DatabaseError::Locked(_)) => {
+                            parts.push(touches);
+                            parts.iter().for_each(|touches| self.memory.touches_failed(touches, TOUCH_PAUSE));
+                            return Ok(Flushed::None);
+                        }
+                        Ok(locked) => parts.extend(self.postpone(touches, locked)),
+                        Err(_) => self.memory.touches_failed(&touches, TOUCH_PAUSE),
+                    }
                 }
                 Err(DatabaseError::Refused(_)) if touches.len() > 1 => {
                     let rest = touches.split_off(touches.len() / 2);
@@ -58,24 +81,22 @@ impl Writer {
                 }
                 Err(DatabaseError::Refused(message)) => {
                     error!(error = message, "the database refused a touch, which is tried again");
-                    all_written = false;
+                    flushed = Flushed::Some;
                     self.memory.touches_failed(&touches, REFUSED_PAUSE);
                 }
                 Err(_) => {
-                    all_written = false;
+                    flushed = Flushed::Some;
                     self.memory.touches_failed(&touches, TOUCH_PAUSE);
                 }
             }
         }
-        Ok(all_written)
+        Ok(flushed)
     }
 
-    /// Puts off the touches whose record is locked, or all when that cannot be told; answers the others.
-    async fn postpone_locked(&mut self, touches: Vec<TouchWrite>) -> Option<Vec<TouchWrite>> {
-        let locked: HashSet<usize> = match self.locked(&changes_of(&touches)).await {
-            Ok(locked) if !locked.is_empty() => locked.into_iter().collect(),
-            Ok(_) | Err(_) => (0..touches.len()).collect(),
-        };
+    /// Puts off the touches whose record is locked, or all when none is seen to be; answers the others.
+    fn postpone(&self, touches: Vec<TouchWrite>, locked: Vec<usize>) -> Option<Vec<TouchWrite>> {
+        let locked: HashSet<usize> =
+            if locked.is_empty() { (0..touches.len()).collect() } else { locked.into_iter().collect() };
         let (postponed, others): (Vec<_>, Vec<_>) =
             touches.into_iter().enumerate().partition(|(position, _)| locked.contains(position));
         let touches =
@@ -92,13 +113,14 @@ impl Writer {
         }))
     }
 
-    /// Deletes expired records. A record whose touch waits may look expired and is not: so the touches are flushed first, and
-    /// if one cannot be, only what has been expired for longer than any touch lags is deleted. The time is read before the
-    /// flush, so that a record whose touch comes later has not ended at that time.
+    /// Deletes expired records. A record whose longer life waits may look expired and is not: so the touches are flushed first,
+    /// and if one cannot be, or a unit sets an end, only what had ended before any of them came is deleted. The time is read
+    /// before that, so that a record whose longer life comes later has not ended at that time.
     pub(super) async fn prune(&mut self) -> Result<(), Ended> {
         self.last_prune = Instant::now();
         let now_ms = self.clock.now_ms();
-        let lag_ms = if self.flush_touches(i64::MAX).await? { 0 } else { TOUCH_LAG_MAX_MS };
+        let all_written = self.flush_touches(i64::MAX).await?;
+        let lag_ms = if all_written && self.parked.is_empty() && !self.through.sets_ends() { 0 } else { self.lag_ms() };
         let before_ms = now_ms.saturating_sub(lag_ms);
         let work = BatchWork::Prune { before_ms, limit: self.settings.prune_batch };
         if let Ok(done) = self.commit_whole(work, &mut Vec::new()).await?
@@ -110,6 +132,13 @@ impl Writer {
             self.last_prune = Instant::now().checked_sub(self.settings.prune_interval).unwrap_or(self.last_prune);
         }
         Ok(())
+    }
+
+    /// How far the end of a record may lie behind the one that a touch or a unit will give it: a unit is queued while the key
+    /// lives, and a touch of it may lag then.
+    fn lag_ms(&self) -> i64 {
+        let waited_ms = i64::try_from(self.through.behind().as_millis()).unwrap_or(i64::MAX);
+        TOUCH_LAG_MAX_MS.saturating_add(waited_ms)
     }
 }
 
