@@ -78,6 +78,8 @@ pub enum Work {
     },
     /// Nothing: its ticket is settled when all that was queued before it is.
     Barrier,
+    /// Nothing: somebody saw all that was queued before it, so it commits after that, and fails with any of it.
+    Sight,
 }
 
 /// All changes of one command or EXEC.
@@ -114,6 +116,7 @@ impl Unit {
         match &self.work {
             Work::Changes(changes) => changes.len(),
             Work::Clear { .. } | Work::Barrier => 1,
+            Work::Sight => 0,
         }
     }
 
@@ -130,7 +133,7 @@ impl Unit {
     /// A barrier and a clear are batches of their own.
     pub(super) fn stands_alone(&self) -> bool {
         match self.work {
-            Work::Changes(_) => false,
+            Work::Changes(_) | Work::Sight => false,
             Work::Clear { .. } | Work::Barrier => true,
         }
     }

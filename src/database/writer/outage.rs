@@ -98,6 +98,7 @@ impl Writer {
             for unit in units.iter() {
                 unit.ticket.settle(Outcome::Unknown);
             }
+            self.through.note_in_doubt(units);
         }
         let (doubtful, sent) = if in_doubt { (units.clone(), Vec::new()) } else { (Vec::new(), std::mem::take(units)) };
         self.fail(&doubtful, sent, &mut |_| true);
