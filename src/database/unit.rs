@@ -50,7 +50,8 @@ impl Ticket {
     }
 
     /// What tells it from all other tickets that live.
-    pub(super) fn identity(&self) -> usize {
+    #[must_use]
+    pub fn identity(&self) -> usize {
         Arc::as_ptr(&self.0).addr()
     }
 
