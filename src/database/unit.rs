@@ -22,6 +22,31 @@ pub enum Outcome {
     Unknown,
 }
 
+impl Outcome {
+    /// How all of these ended: `Pending` while one has not, else the worst.
+    #[must_use]
+    pub fn of_all(tickets: &[Ticket]) -> Self {
+        let mut worst = Self::Committed;
+        for ticket in tickets {
+            match ticket.outcome() {
+                Self::Pending => return Self::Pending,
+                settled => worst = worst.or_worse(settled),
+            }
+        }
+        worst
+    }
+
+    /// The worse of two ends: a failure is worse than a doubt.
+    #[must_use]
+    pub fn or_worse(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Failed, _) | (_, Self::Failed) => Self::Failed,
+            (Self::Unknown, _) | (_, Self::Unknown) => Self::Unknown,
+            (Self::Committed | Self::Pending, Self::Committed | Self::Pending) => Self::Committed,
+        }
+    }
+}
+
 const PENDING: u8 = 0;
 const COMMITTED: u8 = 1;
 const FAILED: u8 = 2;
