@@ -78,7 +78,7 @@ impl Unsaved {
         let mut tickets = std::mem::take(&mut self.tickets);
         tickets.retain(|ticket| match ticket.outcome() {
             Outcome::Pending => true,
-            settled => {
+            settled @ (Outcome::Committed | Outcome::Failed | Outcome::Unknown) => {
                 self.note(settled);
                 false
             }

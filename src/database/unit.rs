@@ -30,7 +30,7 @@ impl Outcome {
         for ticket in tickets {
             match ticket.outcome() {
                 Self::Pending => return Self::Pending,
-                settled => worst = worst.or_worse(settled),
+                settled @ (Self::Committed | Self::Failed | Self::Unknown) => worst = worst.or_worse(settled),
             }
         }
         worst
