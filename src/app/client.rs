@@ -23,47 +23,67 @@ pub struct Client {
     pub watch: Watch,
     /// Closes the connection once the replies so far are sent (QUIT).
     pub close_after_reply: bool,
-    /// What it was told of before the commit, which only `durability = everysec` does.
+    /// What it was told of before the commit, which only `durability = everysec` does, and what was not committed.
     pub unsaved: Unsaved,
     /// What CLIENT LIST shows of it.
     pub info: Arc<ClientInfo>,
 }
 
-/// The tickets that a client was answered without waiting for, for WAIT.
+/// What WAIT must know of a client's earlier writes: the tickets that it was answered without waiting for, and how those ended
+/// that are settled.
 #[derive(Debug, Default)]
 pub struct Unsaved {
     tickets: Vec<Ticket>,
-    /// So many are kept before those that are committed are dropped again.
+    /// So many are kept before those that are settled are dropped again.
     sweep_at: usize,
+    /// The worst end since it was last asked for.
+    worst: Option<Outcome>,
 }
 
 impl Unsaved {
     /// The fewest that are looked through at a time.
     const SWEEP_MIN: usize = 64;
 
-    /// Adds the tickets of one reply. What is kept is bounded by what the queue to the database holds.
+    /// Adds the tickets of one reply. What is kept is bounded by what the queue to the database holds: each that is not
+    /// settled stands here twice at most.
     pub fn add(&mut self, tickets: impl IntoIterator<Item = Ticket>) {
         self.tickets.extend(tickets);
         if self.tickets.len() >= self.sweep_at.max(Self::SWEEP_MIN) {
-            self.tickets.retain(|ticket| ticket.outcome() != Outcome::Committed);
+            self.sweep();
+            self.tickets.sort_unstable_by_key(Ticket::identity);
             self.tickets.dedup_by(|one, other| one.is(other));
             self.sweep_at = self.tickets.len() * 2;
         }
     }
 
-    /// How they ended: `Pending` while one has not, and one that failed counts more than all that are committed.
-    pub fn outcome(&mut self) -> Outcome {
-        self.tickets.retain(|ticket| ticket.outcome() != Outcome::Committed);
-        let mut outcomes = self.tickets.iter().map(Ticket::outcome);
-        match outcomes.clone().any(|outcome| outcome == Outcome::Pending) {
-            true => Outcome::Pending,
-            false => outcomes.next().unwrap_or(Outcome::Committed),
-        }
+    /// Notes how a write ended whose reply waited for it.
+    pub fn note(&mut self, outcome: Outcome) {
+        self.worst = Some(self.worst.unwrap_or(outcome).or_worse(outcome));
     }
 
-    /// Forgets them.
-    pub fn clear(&mut self) {
-        self.tickets.clear();
+    /// How they ended: `Pending` while one has not, else the worst end since it was last asked for, which is forgotten.
+    pub fn take_outcome(&mut self) -> Outcome {
+        self.sweep();
+        if self.tickets.is_empty() { self.worst.take().unwrap_or(Outcome::Committed) } else { Outcome::Pending }
+    }
+
+    /// How many tickets are kept.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.tickets.len()
+    }
+
+    /// Keeps only what is not settled.
+    fn sweep(&mut self) {
+        let mut tickets = std::mem::take(&mut self.tickets);
+        tickets.retain(|ticket| match ticket.outcome() {
+            Outcome::Pending => true,
+            settled @ (Outcome::Committed | Outcome::Failed | Outcome::Unknown) => {
+                self.note(settled);
+                false
+            }
+        });
+        self.tickets = tickets;
     }
 }
 

@@ -1,5 +1,6 @@
-//! WAIT and WAITAOF: they answer once the earlier writes of their connection are committed. The database replicates, Sojourn
-//! does not, so the number of replicas is always 0 and nobody waits for one. Never holds up another connection.
+//! WAIT and WAITAOF: they answer once the earlier writes of their connection are committed, all but a lengthened life, which
+//! may lag as it always may. Where one of them was not committed, they say so once. The database replicates, Sojourn does not,
+//! so the number of replicas is always 0 and nobody waits for one. Never holds up another connection.
 
 use std::time::Duration;
 
@@ -74,7 +75,11 @@ fn waitaof<'a>(app: &'a App, client: &'a mut Client, request: &'a Request) -> Bo
 
 fn waitaof_in_exec(app: &App, client: &mut Client, request: &Request) -> CommandResult {
     waitaof_arguments(app, request)?;
-    let committed = client.unsaved.outcome() == Outcome::Committed;
+    let outcome = client.unsaved.take_outcome();
+    if let Some(error) = CommandError::of_outcome(outcome) {
+        return Err(error);
+    }
+    let committed = outcome == Outcome::Committed;
     Ok(Reply::Array(vec![Reply::Integer(i64::from(committed)), REPLICAS]))
 }
 
@@ -106,17 +111,15 @@ fn timeout(word: &[u8]) -> Result<Option<Duration>, CommandError> {
 }
 
 /// Waits until the writes that this connection was told of are committed; `false` when the time is over first. Where replies
-/// are held for their commits, the replies before this one have waited already.
+/// are held for their commits, the replies before this one have been sent already.
 async fn committed_within(app: &App, client: &mut Client, limit: Option<Duration>) -> Result<bool, CommandError> {
     let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
     let mut settlements = app.write_through.settlements();
     loop {
-        match client.unsaved.outcome() {
+        match client.unsaved.take_outcome() {
             Outcome::Committed => return Ok(true),
-            Outcome::Failed | Outcome::Unknown => {
-                client.unsaved.clear();
-                return Err(CommandError::other("MISCONF the database refused an earlier write: it was not applied"));
-            }
+            Outcome::Failed => return Err(CommandError::NotApplied),
+            Outcome::Unknown => return Err(CommandError::Uncertain),
             Outcome::Pending if app.write_through.status() == Status::Lost => {
                 return Err(CommandError::other("MISCONF another server owns the database now"));
             }

@@ -14,6 +14,8 @@ pub(super) struct Reach {
     keys: HashSet<(u8, Arc<[u8]>), ahash::RandomState>,
     tickets: HashSet<usize, ahash::RandomState>,
     cleared: bool,
+    /// The number of the oldest that changes anything.
+    oldest: Option<u64>,
 }
 
 impl Reach {
@@ -26,6 +28,7 @@ impl Reach {
             Work::Clear { database } => self.cleared || self.has_key_of(*database),
             // A barrier changes nothing.
             Work::Barrier => self.cleared,
+            Work::Sight => self.oldest.is_some_and(|oldest| oldest < unit.number),
         };
         let is_built_on = shares || unit.seen.iter().any(|seen| self.tickets.contains(&seen.identity()));
         if is_built_on {
@@ -41,12 +44,15 @@ impl Reach {
     /// Counts the keys of a unit.
     pub(super) fn add(&mut self, unit: &Unit) {
         self.tickets.insert(unit.ticket.identity());
+        if matches!(unit.work, Work::Changes(_) | Work::Clear { .. }) {
+            self.oldest = Some(self.oldest.map_or(unit.number, |oldest| oldest.min(unit.number)));
+        }
         match &unit.work {
             Work::Changes(changes) => {
                 self.keys.extend(changes.iter().map(|(id, _)| (id.database, Arc::clone(&id.key))));
             }
             Work::Clear { .. } => self.cleared = true,
-            Work::Barrier => {}
+            Work::Barrier | Work::Sight => {}
         }
     }
 }
@@ -61,7 +67,7 @@ pub(super) fn batch_work(units: &[Unit]) -> BatchWork {
     let mut positions: HashMap<RecordId, usize, ahash::RandomState> = HashMap::default();
     for (id, change) in units.iter().flat_map(|unit| match &unit.work {
         Work::Changes(changes) => changes.as_slice(),
-        Work::Clear { .. } | Work::Barrier => &[],
+        Work::Clear { .. } | Work::Barrier | Work::Sight => &[],
     }) {
         match positions.get(id) {
             Some(&position) => replace(&mut changes[position].1, change),

@@ -22,6 +22,31 @@ pub enum Outcome {
     Unknown,
 }
 
+impl Outcome {
+    /// How all of these ended: `Pending` while one has not, else the worst.
+    #[must_use]
+    pub fn of_all(tickets: &[Ticket]) -> Self {
+        let mut worst = Self::Committed;
+        for ticket in tickets {
+            match ticket.outcome() {
+                Self::Pending => return Self::Pending,
+                settled @ (Self::Committed | Self::Failed | Self::Unknown) => worst = worst.or_worse(settled),
+            }
+        }
+        worst
+    }
+
+    /// The worse of two ends: a failure is worse than a doubt.
+    #[must_use]
+    pub fn or_worse(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Failed, _) | (_, Self::Failed) => Self::Failed,
+            (Self::Unknown, _) | (_, Self::Unknown) => Self::Unknown,
+            (Self::Committed | Self::Pending, Self::Committed | Self::Pending) => Self::Committed,
+        }
+    }
+}
+
 const PENDING: u8 = 0;
 const COMMITTED: u8 = 1;
 const FAILED: u8 = 2;
@@ -50,7 +75,8 @@ impl Ticket {
     }
 
     /// What tells it from all other tickets that live.
-    pub(super) fn identity(&self) -> usize {
+    #[must_use]
+    pub fn identity(&self) -> usize {
         Arc::as_ptr(&self.0).addr()
     }
 
@@ -78,6 +104,8 @@ pub enum Work {
     },
     /// Nothing: its ticket is settled when all that was queued before it is.
     Barrier,
+    /// Nothing: somebody saw all that was queued before it, so it commits after that, and fails with any of it.
+    Sight,
 }
 
 /// All changes of one command or EXEC.
@@ -114,6 +142,7 @@ impl Unit {
         match &self.work {
             Work::Changes(changes) => changes.len(),
             Work::Clear { .. } | Work::Barrier => 1,
+            Work::Sight => 0,
         }
     }
 
@@ -130,7 +159,7 @@ impl Unit {
     /// A barrier and a clear are batches of their own.
     pub(super) fn stands_alone(&self) -> bool {
         match self.work {
-            Work::Changes(_) => false,
+            Work::Changes(_) | Work::Sight => false,
             Work::Clear { .. } | Work::Barrier => true,
         }
     }

@@ -141,10 +141,20 @@ impl WriteThrough {
         self.work.notify_one();
     }
 
-    /// The ticket of the newest unit, if it is not committed: who waits for it waits for all before it.
+    /// What somebody waits for who saw all that is queued or under way; `None` when everything is committed. Called under
+    /// the lock of all keys, or else what others change meanwhile is seen and not waited for.
     #[must_use]
-    pub fn last_ticket(&self) -> Option<Ticket> {
-        self.queue.lock().last_ticket()
+    pub fn see_all(&self) -> Option<Ticket> {
+        let ticket = self.queue.lock().see_all();
+        if ticket.is_some() {
+            self.work.notify_one();
+        }
+        ticket
+    }
+
+    /// The clients were told that these units are in doubt: who sees them from now on is told so at once.
+    pub(super) fn note_in_doubt(&self, units: &[Unit]) {
+        self.queue.lock().in_doubt = units.first().map(|unit| unit.ticket.clone());
     }
 
     /// Whether a write that needs the database is refused at once.

@@ -334,8 +334,8 @@ impl Writer {
 
     fn count_units(&self, work: &BatchWork, units: &[Unit]) {
         let metrics = &self.through.metrics;
-        // A barrier changes nothing.
-        let changing = units.iter().filter(|unit| !matches!(unit.work, Work::Barrier)).count();
+        // Barriers and sights change nothing.
+        let changing = units.iter().filter(|unit| !matches!(unit.work, Work::Barrier | Work::Sight)).count();
         metrics.units_committed.add(changing as u64);
         if let BatchWork::Changes(changes) = work {
             let made: usize = units.iter().filter(|unit| !unit.stands_alone()).map(Unit::size).sum();

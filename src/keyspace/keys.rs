@@ -196,8 +196,8 @@ impl<'a> Keys<'a> {
 
     /// The reply waits for everything that is queued so far.
     pub fn see_all(&mut self) {
-        if let Some(last) = self.keyspace.write_through.last_ticket() {
-            note(&mut self.seen, &last);
+        if let Some(ticket) = self.keyspace.write_through.see_all() {
+            note(&mut self.seen, &ticket);
         }
     }
 

@@ -21,7 +21,7 @@ impl Memory for Keyspace {
                 }
             }
             Work::Clear { database } => self.settle_clear(&unit.ticket, *database),
-            Work::Barrier => {}
+            Work::Barrier | Work::Sight => {}
         }
     }
 
@@ -37,7 +37,7 @@ impl Memory for Keyspace {
                     }
                 }
                 Work::Clear { database } => self.revert_clear(&mut locked, *database, &mut reverted),
-                Work::Barrier => {}
+                Work::Barrier | Work::Sight => {}
             }
         }
         for unit in &standing {
@@ -205,7 +205,7 @@ impl Keyspace {
                     self.restore_clear(locked, &unit.ticket, name);
                 }
             }
-            Work::Barrier => {}
+            Work::Barrier | Work::Sight => {}
         }
     }
 

@@ -9,10 +9,12 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::net::tcp::WriteHalf;
 use tokio::sync::watch;
 use tracing::debug;
 
 use crate::app::{App, Client};
+use crate::commands::error::CommandError;
 use crate::commands::execute::{self, Step};
 use crate::database::DatabaseError;
 use crate::database::unit::Outcome;
@@ -40,6 +42,9 @@ const READ_BYTES: usize = 16 * 1024;
 
 /// How long a connection that ends may take to send its last replies.
 const LAST_REPLIES: Duration = Duration::from_secs(1);
+
+/// What a command answers that waited when the server stopped.
+const STOPPING: &str = "MISCONF the server stops: what this command waits for may not be committed yet";
 
 /// What wakes a connection besides its client.
 #[derive(Clone, Debug)]
@@ -69,6 +74,7 @@ struct Connection {
     held: VecDeque<Held>,
     output: BytesMut,
     settlements: watch::Receiver<u64>,
+    stopping: watch::Receiver<bool>,
     /// What the reader refused, until the requests before it are executed.
     broken: Option<ProtocolError>,
     closing: bool,
@@ -86,6 +92,7 @@ pub async fn serve(app: Arc<App>, client: Client, stream: TcpStream, signals: Si
         held: VecDeque::new(),
         output: BytesMut::new(),
         settlements,
+        stopping: stopping.clone(),
         broken: None,
         closing: false,
     };
@@ -101,7 +108,7 @@ impl Connection {
         let mut stopped = pin!(stop(&mut stopping));
         let mut last_read = None;
         loop {
-            self.execute_buffered().await;
+            self.execute_buffered(&to).await;
             self.release_replies();
             self.send_now(&to)?;
             if self.closing && self.held.is_empty() && self.output.is_empty() {
@@ -129,7 +136,7 @@ impl Connection {
     }
 
     /// Sends what the socket takes at once; usually all of it, so that nothing has to wait for its readiness.
-    fn send_now(&mut self, to: &tokio::net::tcp::WriteHalf<'_>) -> std::io::Result<()> {
+    fn send_now(&mut self, to: &WriteHalf<'_>) -> std::io::Result<()> {
         if self.output.is_empty() {
             return Ok(());
         }
@@ -145,14 +152,10 @@ impl Connection {
     }
 
     /// The server stops: answers what was received, and ends.
-    async fn finish(
-        mut self,
-        from: tokio::net::tcp::ReadHalf<'_>,
-        mut to: tokio::net::tcp::WriteHalf<'_>,
-    ) -> std::io::Result<()> {
+    async fn finish(mut self, from: tokio::net::tcp::ReadHalf<'_>, mut to: WriteHalf<'_>) -> std::io::Result<()> {
         while self.input.len() < OUTPUT_BYTES_MAX && matches!(from.try_read_buf(&mut self.input), Ok(1..)) {}
         loop {
-            self.execute_buffered().await;
+            self.execute_buffered(&to).await;
             self.release_replies();
             if self.held.is_empty() && self.output.is_empty() {
                 return to.shutdown().await;
@@ -180,7 +183,7 @@ impl Connection {
     }
 
     /// Executes the requests in the buffer, as far as the limits let it.
-    async fn execute_buffered(&mut self) {
+    async fn execute_buffered(&mut self, to: &WriteHalf<'_>) {
         while self.may_execute() && !self.client.close_after_reply {
             if self.requests.is_empty() && !self.parse() {
                 return self.refuse_broken();
@@ -190,7 +193,7 @@ impl Connection {
                 && let Some(request) = self.requests.pop_front()
             {
                 self.wait_for_room(&request).await;
-                self.run_request(request).await;
+                self.run_request(request, to).await;
                 if self.client.close_after_reply {
                     self.closing = true;
                     self.requests.clear();
@@ -255,12 +258,19 @@ impl Connection {
         }
     }
 
-    async fn run_request(&mut self, request: Request) {
+    async fn run_request(&mut self, request: Request, to: &WriteHalf<'_>) {
         loop {
             match execute::execute(&self.app, &mut self.client, &request) {
                 Step::Done(reply, tickets) => return self.hold(reply, tickets),
                 Step::Wait(row) => {
-                    let reply = execute::serve(&self.app, &mut self.client, row, &request).await;
+                    self.send_before(to).await;
+                    let served = execute::serve(&self.app, &mut self.client, row, &request);
+                    let reply = tokio::select! {
+                        // What waits for nothing is answered at the stop, too.
+                        biased;
+                        reply = served => reply,
+                        () = stop(&mut self.stopping) => Reply::Error(STOPPING.to_owned()),
+                    };
                     return self.hold(reply, Tickets::new());
                 }
                 Step::Load(keys) => {
@@ -268,6 +278,18 @@ impl Connection {
                         return self.hold(reply, Tickets::new());
                     }
                 }
+            }
+        }
+    }
+
+    /// Sends the replies before a command that waits, and waits for the commits that hold them: it is told how they ended, and
+    /// its own reply could not go before theirs.
+    async fn send_before(&mut self, to: &WriteHalf<'_>) {
+        loop {
+            self.release_replies();
+            // A client that is gone is noticed when the connection goes on.
+            if self.send_now(to).is_err() || self.held.is_empty() || self.settlements.changed().await.is_err() {
+                return;
             }
         }
     }
@@ -311,18 +333,16 @@ impl Connection {
         // Marked as seen before the tickets are looked at: what is settled afterwards wakes us.
         self.settlements.borrow_and_update();
         while let Some(held) = self.held.front() {
-            let Some(outcome) = outcome(&held.tickets) else { return };
+            let outcome = Outcome::of_all(&held.tickets);
+            if outcome == Outcome::Pending {
+                return;
+            }
             let Some(Held { reply, protocol, .. }) = self.held.pop_front() else { return };
-            let reply = match outcome {
-                Outcome::Committed | Outcome::Pending => reply,
-                Outcome::Failed => Reply::Error(
-                    "MISCONF the database is not available or refused the write: it was not applied".to_owned(),
-                ),
-                Outcome::Unknown => Reply::Error(
-                    "UNCERTAIN the database went away during the commit: whether the write was applied is not known"
-                        .to_owned(),
-                ),
-            };
+            let error = CommandError::of_outcome(outcome);
+            if error.is_some() {
+                self.client.unsaved.note(outcome);
+            }
+            let reply = error.map_or(reply, |error| Reply::Error(error.to_string()));
             reply.encode(protocol, &mut self.output);
         }
     }
@@ -341,21 +361,6 @@ async fn idled(since: &mut Option<tokio::time::Instant>, limit: Option<Duration>
 async fn stop(stopping: &mut watch::Receiver<bool>) {
     // A sender that is gone has stopped, too.
     let _ = stopping.wait_for(|stopping| *stopping).await;
-}
-
-/// How all of these ended; `None` while one has not.
-fn outcome(tickets: &Tickets) -> Option<Outcome> {
-    let mut worst = Outcome::Committed;
-    for ticket in tickets {
-        match ticket.outcome() {
-            Outcome::Pending => return None,
-            Outcome::Committed => {}
-            Outcome::Failed => worst = Outcome::Failed,
-            Outcome::Unknown if worst == Outcome::Failed => {}
-            Outcome::Unknown => worst = Outcome::Unknown,
-        }
-    }
-    Some(worst)
 }
 
 async fn read_more(from: &mut tokio::net::tcp::ReadHalf<'_>, input: &mut BytesMut) -> std::io::Result<usize> {

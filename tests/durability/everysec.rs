@@ -58,6 +58,44 @@ fn a_write_is_answered_at_once_and_waitaof_when_it_is_committed() {
     wait_until("an empty backlog", || info(&server, "backlog") == 0 && info(&server, "backlog_age_ms") == 0);
 }
 
+#[test]
+fn what_comes_before_a_wait_is_answered_before_it_and_a_stop_ends_it() {
+    let postgres = PostgresServer::start(&[]);
+    let database = postgres.create_database();
+    let mut server = Server::start(&postgres.url(&database), EVERYSEC);
+    let psql = Psql::begin(&postgres, &database, "lock table session");
+    let mut connection = server.connect();
+    connection
+        .send(&[encode(&["SET", "sess:a", r#"{"n":1}"#]), encode(&["WAITAOF", "1", "0", "0"])].concat())
+        .expect("sent");
+    assert!(is_ok(&connection.read().expect("a reply, though the wait has no end")));
+    server.signal("TERM");
+    let stopped = connection.read().expect("a reply");
+    assert!(is_error(&stopped, "MISCONF"), "{stopped:?}");
+    psql.end();
+    assert_eq!(server.wait_for_end().code(), Some(0), "{}", server.log());
+    assert_eq!(postgres.sql(&database, "select sess from session where sid = 'a'"), r#"{"n":1}"#);
+}
+
+#[test]
+fn with_held_replies_waitaof_says_once_that_a_write_before_it_failed() {
+    let postgres = PostgresServer::start(&[]);
+    let database = postgres.create_database();
+    let server = Server::start(&postgres.url(&database), &["--write-timeout", "500ms"]);
+    let mut connection = server.connect();
+    assert!(is_ok(&connection.call(&["SET", "sess:a", r#"{"n":1}"#]).expect("a reply")));
+    let psql = Psql::begin(&postgres, &database, "select * from session for update");
+    connection
+        .send(&[encode(&["SET", "sess:a", r#"{"n":2}"#]), encode(&["WAITAOF", "1", "0", "0"])].concat())
+        .expect("sent");
+    for _ in 0..2 {
+        let told = connection.read().expect("a reply");
+        assert!(is_error(&told, "MISCONF"), "{told:?}");
+    }
+    psql.end();
+    assert_eq!(numbers(&connection.call(&["WAITAOF", "1", "0", "0"]).expect("a reply")), [Some(1), Some(0)]);
+}
+
 /// Sends writes until told to stop; answers when each was acknowledged. A write that is refused ends the test.
 fn write(connection: &mut Connection, from: usize, until: impl Fn(usize) -> bool) -> Vec<Instant> {
     let mut acked = Vec::new();

@@ -9,7 +9,7 @@ use sojourn::database::memory::Memory;
 use sojourn::database::unit::Outcome;
 use sojourn::database::write_through::{EVERYSEC_BACKLOG_MAX, QUEUE_UNITS_MAX};
 use sojourn::database::writer::WriterEnd;
-use sojourn::keyspace::{KeysError, Tickets};
+use sojourn::keyspace::{KeysError, Lock, Tickets};
 
 use super::{MINUTE_MS, NOW_MS, PATIENCE, Rig, outage, outcome, settings, settle_down, settled, wait_until};
 
@@ -205,6 +205,71 @@ async fn a_clear_waits_for_the_lock_and_all_that_follows_for_the_clear() {
     assert_eq!(settled(&cleared).await, Outcome::Committed);
     assert_eq!(settled(&after).await, Outcome::Committed);
     rig.assert_agrees(&[("locked", None), ("after", Some("1"))]);
+}
+
+/// A FLUSHALL within an EXEC.
+fn clear_in_exec(rig: &Rig) -> Tickets {
+    let mut locked = rig.keyspace.lock(&Lock::All, 0, NOW_MS);
+    locked.begin_exec();
+    locked.clear(None).expect("a write that is taken");
+    locked.finish()
+}
+
+async fn all_settled(tickets: &Tickets) -> Vec<Outcome> {
+    let mut outcomes = Vec::new();
+    for ticket in tickets {
+        outcomes.push(settled(&Tickets::from_iter([ticket.clone()])).await);
+    }
+    outcomes
+}
+
+#[tokio::test]
+async fn a_clear_in_a_transaction_waits_for_a_delete_and_fails_with_it() {
+    let rig = Rig::start().await;
+    settled(&rig.set("locked", "old")).await;
+    rig.database.lock(&[b"locked"]);
+    let (_, deleted) = rig.delete("locked");
+    parked(&rig, 1).await;
+    let cleared = clear_in_exec(&rig);
+    assert_eq!(settled(&deleted).await, Outcome::Failed);
+    // The key is there again: nobody may have been told that it is not.
+    assert_eq!(all_settled(&cleared).await, [Outcome::Failed; 2]);
+    rig.assert_agrees(&[("locked", Some("old"))]);
+}
+
+#[tokio::test]
+async fn a_clear_in_a_transaction_leaves_nothing_pending_behind_a_delete() {
+    let rig = Rig::patient().await;
+    settled(&rig.set("locked", "old")).await;
+    rig.database.lock(&[b"locked"]);
+    let (_, deleted) = rig.delete("locked");
+    parked(&rig, 1).await;
+    let cleared = clear_in_exec(&rig);
+    rig.database.lock(&[]);
+    assert_eq!(settled(&deleted).await, Outcome::Committed);
+    assert_eq!(all_settled(&cleared).await, [Outcome::Committed; 2]);
+    rig.assert_agrees(&[("locked", None)]);
+}
+
+#[tokio::test]
+async fn a_delete_stands_though_the_transaction_that_cleared_behind_it_fails() {
+    let rig = Rig::start().await;
+    settled(&rig.set("k", "old")).await;
+    rig.database.refuse(Some(b"bad"));
+    rig.database.hold(true);
+    let first = rig.set("first", "1");
+    settle_down().await;
+    let (_, deleted) = rig.delete("k");
+    let mut locked = rig.keyspace.lock(&Lock::All, 0, NOW_MS);
+    locked.begin_exec();
+    locked.clear(None).expect("a write that is taken");
+    locked.put(b"bad", b"1", Expiry::NEVER).expect("a write that is taken");
+    let tickets = locked.finish();
+    rig.database.hold(false);
+    assert_eq!(settled(&deleted).await, Outcome::Committed);
+    assert!(all_settled(&tickets).await.contains(&Outcome::Failed));
+    assert_eq!(settled(&first).await, Outcome::Committed);
+    rig.assert_agrees(&[("k", None), ("bad", None), ("first", Some("1"))]);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod failures;
 mod locks;
 mod numbers;
 mod outages;
+mod sights;
 mod tickets;
 mod touches;
 

@@ -1,11 +1,13 @@
 //! A ticket is settled by the commit and by nothing else, and whoever saw a change waits for it.
 
+use sojourn::app::client::Unsaved;
 use sojourn::clock::Expiry;
+use sojourn::commands::error::CommandError;
 use sojourn::database::unit::Outcome;
 use sojourn::keyspace::Tickets;
 use sojourn::keyspace::watch::Watch;
 
-use super::{MINUTE_MS, NOW_MS, Rig, outcome, settle_down, settled};
+use super::{MINUTE_MS, NOW_MS, Rig, outage, outcome, settle_down, settled, wait_until};
 
 fn same(one: &Tickets, other: &Tickets) -> bool {
     one.len() == 1 && other.len() == 1 && one[0].is(&other[0])
@@ -128,4 +130,52 @@ async fn a_watch_sees_each_change_of_its_key_alone() {
     rig.delete("a");
     assert!(!missing.is_dirty(), "nothing was deleted");
     assert!(!others.is_dirty());
+}
+
+#[tokio::test]
+async fn what_was_answered_before_its_commit_is_kept_once() {
+    let rig = Rig::patient().await;
+    rig.database.hold(true);
+    rig.set("a", "1");
+    rig.set("b", "1");
+    let mut unsaved = Unsaved::default();
+    // Reads of two pending keys in turn, as a client makes them under everysec in an outage.
+    for _ in 0..10_000 {
+        unsaved.add(rig.get("a").1);
+        unsaved.add(rig.get("b").1);
+    }
+    assert_eq!(unsaved.take_outcome(), Outcome::Pending);
+    assert!(unsaved.kept() < 1_000, "{} tickets of two units are kept", unsaved.kept());
+    rig.database.hold(false);
+    wait_until("the commits", || rig.through.backlog() == 0).await;
+    assert_eq!((unsaved.take_outcome(), unsaved.kept()), (Outcome::Committed, 0));
+}
+
+#[tokio::test]
+async fn what_was_not_committed_is_told_once_and_not_kept() {
+    let rig = Rig::start().await;
+    rig.database.refuse(Some(b"bad"));
+    let mut unsaved = Unsaved::default();
+    for number in 0..100 {
+        let refused = rig.set("bad", "1");
+        assert_eq!(settled(&refused).await, Outcome::Failed);
+        unsaved.add(refused);
+        unsaved.add(rig.set("good", &number.to_string()));
+    }
+    assert!(unsaved.kept() < 100, "{} tickets are kept", unsaved.kept());
+    wait_until("the commits", || rig.through.backlog() == 0).await;
+    assert_eq!(unsaved.take_outcome(), Outcome::Failed);
+    assert_eq!(unsaved.take_outcome(), Outcome::Committed);
+}
+
+#[tokio::test]
+async fn a_doubt_is_told_as_a_doubt() {
+    let rig = Rig::start().await;
+    rig.database.fail_and_go_away(outage(true));
+    let doubtful = rig.set("k", "1");
+    assert_eq!(settled(&doubtful).await, Outcome::Unknown);
+    let mut unsaved = Unsaved::default();
+    unsaved.add(doubtful);
+    let told = CommandError::of_outcome(unsaved.take_outcome()).expect("an error").to_string();
+    assert!(told.starts_with("UNCERTAIN "), "{told}");
 }

@@ -83,14 +83,17 @@ impl Connector {
     }
 
     /// A connection for the writer, and what the server says of itself: of the host that had it last, else of the first one
-    /// after it that is no standby.
+    /// after it that is no standby. A host that does not answer in time ends the try: the caller's time may be over too, and
+    /// the next try begins with the next host.
     pub async fn writer(&self) -> Result<(PgConnection, Server), DatabaseError> {
         let mut found = Err(outage("no host was tried", false));
         for _ in &self.hosts {
             let number = self.next.load(Ordering::Relaxed);
-            // Whoever drops this future in the middle begins with the next host.
+            // Whoever drops this future in the middle, or runs out of time, begins with the next host.
             self.next.store(number.wrapping_add(1) % self.hosts.len(), Ordering::Relaxed);
-            found = self.writer_on(self.host(number)).await;
+            found = tokio::time::timeout(self.timeout, self.writer_on(self.host(number)))
+                .await
+                .map_err(|_| outage("connecting took too long", false))?;
             if !matches!(found, Err(DatabaseError::Outage { .. })) {
                 self.next.store(number, Ordering::Relaxed);
                 break;
@@ -100,14 +103,10 @@ impl Connector {
     }
 
     async fn writer_on(&self, host: &PgConnectOptions) -> Result<(PgConnection, Server), DatabaseError> {
-        let connecting = async {
-            let mut connection = host.connect().await.map_err(classify)?;
-            let server = self.server(&mut connection).await?;
-            self.set_up(&mut connection, &server.timezone).await?;
-            Ok((connection, server))
-        };
-        let connected = tokio::time::timeout(self.timeout, connecting).await;
-        connected.unwrap_or_else(|_| Err(outage("connecting took too long", false)))
+        let mut connection = host.connect().await.map_err(classify)?;
+        let server = self.server(&mut connection).await?;
+        self.set_up(&mut connection, &server.timezone).await?;
+        Ok((connection, server))
     }
 
     async fn set_up(&self, connection: &mut PgConnection, timezone: &str) -> Result<(), DatabaseError> {

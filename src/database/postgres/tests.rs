@@ -128,6 +128,22 @@ async fn a_cut_connection_is_an_outage_that_a_reconnect_settles() {
 }
 
 #[tokio::test]
+async fn a_host_that_never_answers_keeps_the_next_one_from_nothing() {
+    let fixture = OfPostgres::new();
+    // The kernel takes its connections, and nobody reads them.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let both = format!("@{},127.0.0.1:", silent.local_addr().unwrap());
+    let write_timeout = std::time::Duration::from_secs(1);
+    let url = shared().url(&fixture.0).replace("@127.0.0.1:", &both);
+    let database = Postgres::open(&DatabaseSettings { write_timeout, ..one_table(&url) }).unwrap();
+    // The writer gives each try as long as each host may take.
+    let first = tokio::time::timeout(write_timeout, database.acquire(None)).await;
+    assert!(!matches!(first, Ok(Ok(_))), "{first:?}");
+    let second = tokio::time::timeout(write_timeout, database.acquire(None)).await;
+    assert!(matches!(second, Ok(Ok(Ownership::Owned { .. }))), "{second:?}");
+}
+
+#[tokio::test]
 async fn a_commit_that_is_dropped_in_the_middle_is_settled_by_the_reconnect() {
     let (fixture, mut owner) = owned().await;
     owner.commit(vec![put(session("sess:a"), b"{}", LATER)]).await.unwrap();

@@ -40,7 +40,8 @@ pub(super) struct Queue {
     bytes: usize,
     unsettled: usize,
     unsettled_bytes: usize,
-    last: Option<Ticket>,
+    /// One of the units that the clients were told are in doubt.
+    pub in_doubt: Option<Ticket>,
     next_number: u64,
     /// When the oldest of those that the writer has taken was queued.
     in_hand_since: Option<Instant>,
@@ -67,13 +68,26 @@ impl Queue {
         self.unsettled += 1;
         self.bytes += unit.bytes();
         self.unsettled_bytes += unit.bytes();
-        self.last = Some(unit.ticket.clone());
         self.units.push_back(unit);
     }
 
-    /// The ticket of the newest unit, if it is not settled.
-    pub fn last_ticket(&self) -> Option<Ticket> {
-        self.last.clone().filter(|ticket| ticket.outcome() == Outcome::Pending)
+    /// The ticket of a unit behind all that is not settled, none of which need be the newest: units that are set aside
+    /// commit last. Where some are in doubt, nothing behind them is settled before the outage ends; so it is theirs.
+    pub fn see_all(&mut self) -> Option<Ticket> {
+        if self.unsettled == 0 {
+            return None;
+        }
+        if let Some(in_doubt) = self.in_doubt.as_ref().filter(|ticket| ticket.outcome() == Outcome::Unknown) {
+            return Some(in_doubt.clone());
+        }
+        let newest = self.units.back().filter(|unit| matches!(unit.work, Work::Sight));
+        // Nothing was queued since somebody else looked: that keeps those who look often from filling the queue.
+        let ticket = newest.map(|unit| unit.ticket.clone());
+        Some(ticket.unwrap_or_else(|| {
+            let ticket = Ticket::default();
+            self.push(Unit::new(ticket.clone(), Work::Sight));
+            ticket
+        }))
     }
 
     /// Whether nothing waits for the writer.
@@ -94,7 +108,7 @@ impl Queue {
     pub fn sets_ends(&self) -> bool {
         let sets_end = |unit: &Unit| match &unit.work {
             Work::Changes(changes) => changes.iter().any(|(_, change)| matches!(change, Change::Expire { .. })),
-            Work::Clear { .. } | Work::Barrier => false,
+            Work::Clear { .. } | Work::Barrier | Work::Sight => false,
         };
         self.units.iter().any(sets_end)
     }

@@ -14,7 +14,8 @@ use crate::database::{DatabaseError, Ownership};
 /// The first and the longest pause between two tries to reach a database that is away.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
-/// The least that a try to connect, to lock and to look at the tables is given, however short `write-timeout` is.
+/// The least that a try to connect, to lock and to look at the tables is given where nobody waits to be told, however short
+/// `write-timeout` is.
 const RECONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Writer {
@@ -69,10 +70,12 @@ impl Writer {
         !self.through.is_everysec() && begun.elapsed() >= self.settings.write_timeout
     }
 
-    /// One try to own the database again; `None` when it is still away.
-    /// Before those who wait are told, it is given up in time to tell them.
+    /// One try to own the database again; `None` when it is still away. Before those who wait are told, it is given up in
+    /// time to tell them; under `everysec` nobody waits.
     async fn reconnect(&mut self, told: bool) -> Result<Option<i64>, Ended> {
-        let limit = if told { self.settings.write_timeout.max(RECONNECT_TIMEOUT) } else { self.settings.write_timeout };
+        let write_timeout = self.settings.write_timeout;
+        let nobody_waits = told || self.through.is_everysec();
+        let limit = if nobody_waits { write_timeout.max(RECONNECT_TIMEOUT) } else { write_timeout };
         let asked = Instant::now();
         match timeout(limit, self.database.acquire(Some(self.epoch))).await {
             Ok(Ok(Ownership::Owned { epoch, last_batch })) => {
@@ -98,6 +101,7 @@ impl Writer {
             for unit in units.iter() {
                 unit.ticket.settle(Outcome::Unknown);
             }
+            self.through.note_in_doubt(units);
         }
         let (doubtful, sent) = if in_doubt { (units.clone(), Vec::new()) } else { (Vec::new(), std::mem::take(units)) };
         self.fail(&doubtful, sent, &mut |_| true);

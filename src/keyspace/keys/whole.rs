@@ -4,6 +4,7 @@ use super::super::entry::{Entry, Name};
 use super::super::hot::{SHARDS, Shard};
 use super::{Keys, KeysError, Tickets, note, record};
 use crate::database::Change;
+use crate::database::unit::Ticket;
 
 impl Keys<'_> {
     /// Deletes all keys of one Redis database, or of all. Needs the whole keyspace locked.
@@ -17,6 +18,11 @@ impl Keys<'_> {
             let Some(shard) = self.locked.shard_mut(number) else { continue };
             let chosen = |name: &Name| database.is_none_or(|database| database == name.database);
             for (name, entry) in shard.iter_mut().filter(|(name, _)| chosen(name)) {
+                if entry.life.is_none() {
+                    // Deleted, but not yet in the database: nothing is left to change, and all hangs on that delete.
+                    self.seen.extend(entry.pending.as_ref().map(|pending| pending.ticket.clone()));
+                    continue;
+                }
                 entry.mark(&ticket);
                 let Some(life) = entry.life.take() else { continue };
                 self.keyspace.counts.shift(number, name.database, Some(&life), None);
@@ -26,6 +32,8 @@ impl Keys<'_> {
                 }
             }
         }
+        self.seen.sort_unstable_by_key(Ticket::identity);
+        self.seen.dedup_by(|one, other| one.is(other));
         if !self.exec {
             // Alone it is a barrier, which deletes without naming the keys; in an EXEC it is one change among the others.
             self.cleared = Some(database);
