@@ -67,7 +67,7 @@ pub const ROWS: &[Row] = &[
         group: Group::Server,
         arity: 1,
         flags: &[Flag::Readonly, Flag::Fast],
-        keys: KeyPositions::Shards,
+        keys: KeyPositions::All,
         loads: Loads::Never,
         handler: Handler::Keys(dbsize),
     },

@@ -41,13 +41,12 @@ impl Keys<'_> {
         Ok(())
     }
 
-    /// How many keys the selected database has; the reply waits for all that is queued.
+    /// How many keys the selected database has; the reply waits for all that is queued. Needs the whole keyspace locked: what
+    /// changes between the two would be counted and not waited for.
     pub fn count(&mut self) -> usize {
         self.see_all();
         for number in self.keyspace.shards_due(self.now_ms) {
             if let Some(shard) = self.locked.shard_mut(number) {
-                self.keyspace.expire_shard(number, shard, self.now_ms);
-            } else if let Some(shard) = self.keyspace.hot.lock_shard(number).shard_mut(number) {
                 self.keyspace.expire_shard(number, shard, self.now_ms);
             }
         }
@@ -60,12 +59,7 @@ impl Keys<'_> {
         let ended = |(name, entry): &&(Name, Entry)| {
             name.database == database && entry.life.is_some() && entry.live(now_ms).is_none()
         };
-        let count = |number| match self.locked.shard(number) {
-            Some(shard) => shard.iter().filter(ended).count(),
-            None => {
-                self.keyspace.hot.lock_shard(number).shard(number).map_or(0, |shard| shard.iter().filter(ended).count())
-            }
-        };
+        let count = |number| self.locked.shard(number).map_or(0, |shard| shard.iter().filter(ended).count());
         self.keyspace.shards_due(now_ms).map(count).sum()
     }
 
