@@ -105,15 +105,11 @@ pub fn may_write(request: &Request) -> bool {
     table::resolve(request).is_ok_and(|row| row.has(Flag::Write) || matches!(row.handler, Handler::Exec))
 }
 
-/// Fetches what these requests will look up from memory into the processor's cache.
-pub fn prefetch<'a>(app: &App, client: &Client, requests: impl IntoIterator<Item = &'a Request>) {
-    let mut keys: SmallVec<[KeyOf<'_>; 32]> = SmallVec::new();
-    for request in requests {
-        if let Ok(row) = table::resolve(request) {
-            keys.extend(row.keys.of(request.len()).map(|position| (client.database, &*request[position])));
-        }
-    }
-    app.keyspace.prefetch(&keys);
+/// Fetches what these requests will look up from memory into the processor's cache, at most so many keys.
+pub fn prefetch<'a>(app: &App, client: &Client, requests: impl IntoIterator<Item = &'a Request>, keys_max: usize) {
+    let resolved = requests.into_iter().filter_map(|request| Some((table::resolve(request).ok()?, request)));
+    let keys = resolved.flat_map(|(row, request)| keys_in(row, request, client.database));
+    app.keyspace.prefetch(&keys.take(keys_max).collect::<SmallVec<[KeyOf<'_>; 32]>>());
 }
 
 /// What a request answers whose cold values could not be loaded; an EXEC is over then.
@@ -180,7 +176,11 @@ fn key_lengths_fit(app: &App, row: &Row, request: &Request) -> Result<(), Comman
 }
 
 fn keys_of<'a>(row: &Row, request: &'a Request, database: u8) -> KeysOf<'a> {
-    row.keys.of(request.len()).map(|position| (database, &*request[position])).collect()
+    keys_in(row, request, database).collect()
+}
+
+fn keys_in<'a>(row: &Row, request: &'a Request, database: u8) -> impl Iterator<Item = KeyOf<'a>> + use<'a> {
+    row.keys.of(request.len()).map(move |position| (database, &*request[position]))
 }
 
 fn reads_values(row: &Row, request: &Request) -> bool {

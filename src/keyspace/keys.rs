@@ -127,8 +127,9 @@ impl<'a> Keys<'a> {
         let spot = self.keyspace.hot.spot(self.database, key);
         let now_ms = self.now_ms;
         let found = self.locked.entry(spot, self.database, key);
-        let settled_life = found.filter(|entry| entry.pending.is_none()).and_then(|entry| entry.live(now_ms));
-        let is_touch = settled_life.is_some_and(|life| {
+        let is_settled = found.is_some_and(|entry| entry.pending.is_none());
+        let former = found.and_then(|entry| entry.live(now_ms));
+        let is_touch = former.filter(|_| is_settled).is_some_and(|life| {
             expiry != Expiry::NEVER
                 && life.expiry <= expiry
                 && life.value.as_deref().is_some_and(|stored| stored == value)
@@ -138,8 +139,9 @@ impl<'a> Keys<'a> {
         } else if expiry.is_past(now_ms) {
             self.delete(key)?;
         } else {
+            let former = former.map(|life| (life.home, life.recorded));
             self.check_writable()?;
-            self.replace(spot, key, value, expiry);
+            self.replace(spot, key, value, expiry, former);
         }
         self.keyspace.watches.changed(self.database, key);
         Ok(())
@@ -237,13 +239,14 @@ impl<'a> Keys<'a> {
         self.ticket.get_or_insert_default().clone()
     }
 
-    /// Puts a new incarnation in the place of whatever the key was.
-    fn replace(&mut self, spot: Spot, key: &[u8], value: &[u8], expiry: Expiry) {
+    /// Puts a new incarnation in the place of whatever the key was: `former` is the table and the recorded end of its life.
+    fn replace(&mut self, spot: Spot, key: &[u8], value: &[u8], expiry: Expiry, former: Option<(Home, Expiry)>) {
         let database = self.database;
         let ticket = self.own_ticket();
         let home = self.keyspace.session_tables.home(database, key, value);
         let value: Value = Arc::from(value);
-        let recorded = self.end_to_record(spot, key, home, expiry);
+        let recorded = former.filter(|(table, _)| *table == home).map(|(_, recorded)| recorded);
+        let recorded = recorded.filter(|recorded| self.may_stay(*recorded, expiry)).unwrap_or(expiry);
         let incarnation = self.keyspace.next_incarnation();
         let life = Life { value: Some(Arc::clone(&value)), expiry, recorded, home, incarnation, touch: None };
         let change = Change::Put { value, expiry: recorded, until: expiry };
@@ -273,15 +276,11 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// The end that the record of a new value gets: where the key goes on living and its new end may lag, the one that it
-    /// has. The end is an indexed column; PostgreSQL writes a row much cheaper when no index changes (heap-only tuples:
-    /// a quarter less of its time in batches of 64). The new end follows as a touch.
-    fn end_to_record(&self, spot: Spot, key: &[u8], home: Home, expiry: Expiry) -> Expiry {
-        let former = self.locked.entry(spot, self.database, key).and_then(|entry| entry.live(self.now_ms));
-        let recorded = former.filter(|life| life.home == home).map(|life| life.recorded);
-        let lags =
-            |recorded: &Expiry| *recorded <= expiry && self.keyspace.touches.may_lag(*recorded, expiry, self.now_ms);
-        recorded.filter(lags).unwrap_or(expiry)
+    /// Whether the record of a new value keeps its end, and the new one follows as a touch. The end is an indexed column;
+    /// PostgreSQL writes a row much cheaper when no index changes (heap-only tuples: a quarter less of its time in batches
+    /// of 64).
+    fn may_stay(&self, recorded: Expiry, expiry: Expiry) -> bool {
+        recorded <= expiry && self.keyspace.touches.may_lag(recorded, expiry, self.now_ms)
     }
 
     /// A touch: takes effect at once, and lags in the database only within its bound.

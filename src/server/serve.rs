@@ -33,9 +33,9 @@ const OUTPUT_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of an unfinished request (Redis: `client-query-buffer-limit`); the connection is closed beyond.
 const INPUT_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
-/// How many requests are worth a look-up beforehand, and for how many what was looked up surely stays in the cache.
+/// How many requests are worth a look-up beforehand, and for how many keys what was looked up surely stays in the cache.
 const PREFETCH_MIN: usize = 4;
-const PREFETCH_MAX: usize = 64;
+const PREFETCH_KEYS_MAX: usize = 64;
 
 /// How much is read at once.
 const READ_BYTES: usize = 16 * 1024;
@@ -205,7 +205,7 @@ impl Connection {
     /// Only a pipeline has look-ups that can be made side by side.
     fn prefetch(&self) {
         if self.requests.len() >= PREFETCH_MIN {
-            execute::prefetch(&self.app, &self.client, self.requests.iter().take(PREFETCH_MAX));
+            execute::prefetch(&self.app, &self.client, &self.requests, PREFETCH_KEYS_MAX);
         }
     }
 

@@ -8,7 +8,7 @@ use sqlx::postgres::{PgArguments, PgBindIterExt};
 use sqlx::{Arguments, Postgres};
 
 use super::schema::Layout;
-use super::wire::{Text, Timestamp};
+use super::wire::{Text, Timestamp, bind};
 use crate::clock::Expiry;
 use crate::database::parts::{self, Kind, Part};
 use crate::database::{Change, DatabaseError, Home, RecordId};
@@ -138,8 +138,7 @@ impl Statement {
         &mut self,
         value: T,
     ) -> Result<String, DatabaseError> {
-        self.arguments.add(value).map_err(|error| DatabaseError::Refused(error.to_string()))?;
-        Ok(format!("${}", self.arguments.len()))
+        bind(&mut self.arguments, value)
     }
 
     fn bind_keys(&mut self, part: &Part<'_>) -> Result<(String, String), DatabaseError> {

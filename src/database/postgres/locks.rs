@@ -4,12 +4,12 @@
 use std::fmt::Write;
 
 use sqlx::postgres::{PgArguments, PgBindIterExt};
-use sqlx::{Arguments, AssertSqlSafe, Row};
+use sqlx::{AssertSqlSafe, Row};
 
 use super::Writer;
 use super::errors::{classify, outage};
 use super::read::Known;
-use super::wire::Text;
+use super::wire::{Text, bind};
 use crate::database::parts::{self, Kind, Part};
 use crate::database::{Change, DatabaseError, Home, RecordId};
 
@@ -70,13 +70,4 @@ fn question(known: &Known, parts: &[Part<'_>]) -> Result<(String, PgArguments), 
     }
     let _ = write!(sql, "\nselect (select count(*) from owner){answers}");
     Ok((sql, arguments))
-}
-
-/// Adds an argument; answers its placeholder.
-fn bind<'t, T: sqlx::Encode<'t, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>>(
-    arguments: &mut PgArguments,
-    value: T,
-) -> Result<String, DatabaseError> {
-    arguments.add(value).map_err(|error| DatabaseError::Refused(error.to_string()))?;
-    Ok(format!("${}", arguments.len()))
 }

@@ -1,12 +1,13 @@
-//! The two types that sqlx lacks: text that is still bytes, and a time in milliseconds. Never converts a time zone; the
+//! How arguments are written: the two types that sqlx lacks, text that is still bytes and a time in milliseconds. Never converts a time zone; the
 //! server's casts do that.
 
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
-use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo, PgValueRef};
-use sqlx::{Decode, Encode, Postgres, Type};
+use sqlx::postgres::{PgArgumentBuffer, PgArguments, PgHasArrayType, PgTypeInfo, PgValueRef};
+use sqlx::{Arguments, Decode, Encode, Postgres, Type};
 
 use crate::clock::Expiry;
+use crate::database::DatabaseError;
 
 /// From the Unix epoch to PostgreSQL's, 2000-01-01, in milliseconds.
 const EPOCH_MS: i64 = 946_684_800_000;
@@ -79,4 +80,13 @@ impl Decode<'_, Postgres> for Timestamp {
         let micros = i64::from_be_bytes(value.as_bytes()?.try_into()?);
         Ok(Self(Expiry::at_ms(micros.div_euclid(1000).saturating_add(EPOCH_MS))))
     }
+}
+
+/// Adds an argument; answers its placeholder.
+pub(super) fn bind<'t, T: Encode<'t, Postgres> + Type<Postgres>>(
+    arguments: &mut PgArguments,
+    value: T,
+) -> Result<String, DatabaseError> {
+    arguments.add(value).map_err(|error| DatabaseError::Refused(error.to_string()))?;
+    Ok(format!("${}", arguments.len()))
 }
