@@ -132,8 +132,9 @@ fn set(app: &App, _: &mut Client, request: &Request) -> CommandResult {
     }
     let pairs: Vec<(&str, &str)> = pairs.iter().map(|[name, value]| (name.as_ref(), value.as_ref())).collect();
     let mut settings = app.settings.write();
+    let before = settings.clone();
     config::set_all(&mut settings, &pairs).map_err(|error| CommandError::other(error.to_string()))?;
-    app.follow(&settings);
+    app.follow(&before, &settings);
     Ok(Reply::OK)
 }
 

@@ -128,7 +128,7 @@ async fn welcome(app: Arc<App>, stream: std::net::TcpStream, signals: Signals) {
         app.metrics.connections_received.increment();
         app.metrics.connected_clients.set(app.clients.count() as u64);
         let _registered = Registered { app: Arc::clone(&app), id };
-        let client = Client::new(info, !app.needs_password());
+        let client = Client::new(info, &app.users);
         serve::serve(Arc::clone(&app), client, stream, signals).await;
         Ok::<(), std::io::Error>(())
     };

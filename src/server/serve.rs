@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::WriteHalf;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tracing::debug;
 
 use crate::app::{App, Client};
@@ -106,6 +106,7 @@ impl Connection {
         let (mut from, mut to) = stream.split();
         // One future for the whole life: made anew in each round it would cost each request a lock that all share.
         let mut stopped = pin!(stop(&mut stopping));
+        let mut expelled = self.client.info.expelled();
         let mut last_read = None;
         loop {
             self.execute_buffered(&to).await;
@@ -130,6 +131,7 @@ impl Connection {
                     self.closing |= changed.is_err();
                 }
                 () = idled(&mut last_read, idle) => return Ok(()),
+                () = ended(&mut expelled) => return Ok(()),
                 () = &mut stopped => return self.finish(from, to).await,
             }
         }
@@ -353,6 +355,15 @@ impl Connection {
 async fn idled(since: &mut Option<tokio::time::Instant>, limit: Option<Duration>) {
     match limit {
         Some(limit) => tokio::time::sleep_until(*since.get_or_insert_with(tokio::time::Instant::now) + limit).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Ready once the connection is expelled.
+async fn ended(expelled: &mut Option<oneshot::Receiver<()>>) {
+    match expelled {
+        // Nobody sends anything: the sender is dropped.
+        Some(expelled) => drop(expelled.await),
         None => std::future::pending().await,
     }
 }

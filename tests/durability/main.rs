@@ -29,4 +29,5 @@ mod server;
 mod starts;
 mod stops;
 mod touches;
+mod users;
 mod victim;
