@@ -39,6 +39,8 @@ const VALUES: &[&str] = &[
     "nan",
     "",
 ];
+/// What ends other clients' connections.
+const KILLERS: &[[&[u8]; 2]] = &[[b"client", b"kill"], [b"acl", b"deluser"], [b"acl", b"load"], [b"acl", b"setuser"]];
 const PATTERNS: &[&str] = &["*", "sess:*", "[a-", "\\", "?", "[^a]*", "********a"];
 const EDGES: &[i64] = &[0, 1, -1, i64::MAX, i64::MIN, i32::MAX as i64, u32::MAX as i64, 1 << 29, 253_402_128_000_000];
 
@@ -161,6 +163,11 @@ impl Word<'_> {
             Self::Bytes(bytes) => bytes.to_vec(),
         }
     }
+}
+
+/// Whether a request may end the connections of other clients.
+pub fn may_kill(words: &[Vec<u8>]) -> bool {
+    KILLERS.iter().any(|killer| words.len() > 1 && killer.iter().zip(words).all(|(name, word)| name == word))
 }
 
 fn pick<T>(among: &[T], number: u8) -> &T {

@@ -29,8 +29,11 @@ fuzz_target!(|input: Input<'_>| {
     for step in input.steps.into_iter().take(STEPS_MAX) {
         match step {
             Step::Call { client, call } => {
-                let client = &mut clients[client.index()];
-                client.call(&call.words(client.cursor()));
+                let words = call.words(clients[client.index()].cursor());
+                if calls::may_kill(&words) {
+                    clients.iter_mut().for_each(Client::expect_the_worst);
+                }
+                clients[client.index()].call_unless_slow(&words);
             }
             Step::Read { client } => clients[client.index()].read_replies(),
             Step::Reconnect { client } => clients[client.index()] = server.connect(),

@@ -32,6 +32,7 @@ pub struct Server {
     address: SocketAddr,
     /// A connection of its own, from before any input could lock it out.
     operator: Client,
+    users: Vec<u8>,
     now_ms: Arc<AtomicI64>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Result<(), ServerError>>>,
@@ -55,12 +56,16 @@ impl Server {
         let address = listens.blocking_recv().expect("an address");
         let mut operator = connect(address);
         operator.wait_until_ready();
-        Self { address, operator, now_ms, stop: Some(stop), thread: Some(thread) }
+        let users = operator.ask(&["acl", "list"]).expect("a reply");
+        Self { address, operator, users, now_ms, stop: Some(stop), thread: Some(thread) }
     }
 
     /// Takes it back to its start: no keys, the settings of then, and the time of then.
     pub fn start_afresh(&mut self) {
-        if self.forget_keys() && self.operator.is_obeyed(&DEFAULTS) {
+        let is_as_before = self.forget_keys()
+            && self.operator.is_obeyed(&DEFAULTS)
+            && self.operator.ask(&["acl", "list"]).as_ref() == Some(&self.users);
+        if is_as_before {
             self.now_ms.store(START_MS, Ordering::SeqCst);
         } else {
             *self = Self::start();
