@@ -2,11 +2,11 @@
 //! are kept by `app::users`. A password never leaves this family but as its digest.
 
 pub mod category;
-mod describe;
+pub mod describe;
 mod file;
 mod log;
 pub mod permission;
-mod rules;
+pub mod rules;
 
 use bytes::Bytes;
 
