@@ -9,6 +9,8 @@ use dashmap::DashMap;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use super::users::Registered;
+
 /// What others may see of a connection.
 #[derive(Debug)]
 pub struct ClientInfo {
@@ -43,10 +45,8 @@ pub struct Shown {
     pub protocol: u8,
     /// Commands queued in MULTI, -1 outside.
     pub queued: i64,
-    /// The name of its user.
-    pub user: String,
-    /// Which user of that name.
-    pub user_incarnation: u64,
+    /// As whom it acts.
+    pub user: Option<Registered>,
 }
 
 /// The last command of a connection. Atomics, since every command notes itself here.
@@ -83,6 +83,12 @@ impl ClientInfo {
     /// asked in every round of the connection and takes no lock.
     pub fn expelled(&self) -> Option<oneshot::Receiver<()>> {
         self.expelled.lock().take()
+    }
+
+    /// Whether it acts as this incarnation of a user.
+    #[must_use]
+    pub fn acts_as(&self, incarnation: u64) -> bool {
+        self.shown.lock().user.as_ref().is_some_and(|user| user.incarnation == incarnation)
     }
 
     /// Ends the connection, whatever it is doing.
@@ -133,7 +139,7 @@ impl Clients {
     /// was to end too.
     pub fn expel_users(&self, incarnations: &[u64], but: u64) -> bool {
         let mut all = self.list();
-        all.retain(|info| incarnations.contains(&info.shown.lock().user_incarnation));
+        all.retain(|info| incarnations.iter().any(|incarnation| info.acts_as(*incarnation)));
         for info in all.iter().filter(|info| info.id != but) {
             info.expel();
         }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Client;
-use super::clients::ClientInfo;
 use super::users::{PasswordDigest, Registered, User, Users};
 
 /// Wrong passwords that a connection may say before each further one costs it time: a person mistypes, a program that is
@@ -118,16 +117,7 @@ impl Client {
         let login = &mut self.login;
         self.authenticated = login.is_admitted(users);
         login.may_do_everything = self.authenticated && login.registered.user.may_do_everything();
-        self.info.note_user(&login.registered);
-    }
-}
-
-impl ClientInfo {
-    /// It acts as this user now.
-    fn note_user(&self, registered: &Registered) {
-        let mut shown = self.shown.lock();
-        shown.user = String::from_utf8_lossy(&registered.user.name).into_owned();
-        shown.user_incarnation = registered.incarnation;
+        self.info.shown.lock().user = Some(login.registered.clone());
     }
 }
 
@@ -179,7 +169,7 @@ mod tests {
         assert!(!client.may_do_everything(&users), "it has not asked yet");
         client.follow(&users);
         assert!(client.may_do_everything(&users) && !client.close_after_reply);
-        assert_eq!(client.info.shown.lock().user, "u");
+        assert!(client.info.acts_as(users.get(b"u").expect("a user").incarnation));
     }
 
     #[test]

@@ -292,7 +292,7 @@ fn write_line(text: &mut String, info: &ClientInfo, now: Instant) {
         shown.database,
         shown.queued,
         last_command.map_or("NULL", String::as_str),
-        shown.user,
+        shown.user.as_ref().map_or_else(Default::default, |user| String::from_utf8_lossy(&user.user.name)),
         shown.protocol,
         shown.library_name,
         shown.library_version,

@@ -1,5 +1,5 @@
 //! The gates that every command passes, in Redis's order, and the call of its handler: exists, arity, authenticated,
-//! permitted, loading, MULTI's queue, key length, cold values, call. It never waits: what must be waited for is said to the caller.
+//! key length, permitted, loading, MULTI's queue, cold values, call. It never waits: what must be waited for is said to the caller.
 
 use std::time::Instant;
 
@@ -156,6 +156,8 @@ fn gates(
     if client.transaction.is_some() && has(Flag::NoMulti) {
         return Err(CommandError::other("ERR Command not allowed inside a transaction"));
     }
+    // Before the patterns of a user are tried on them.
+    key_lengths_fit(app, row, request)?;
     if is_restricted {
         permission::admit(app, client, row, request)?;
     }
@@ -176,7 +178,7 @@ fn gates(
     {
         return Err(CommandError::other(format!("ERR a transaction holds at most {QUEUED_MAX} commands")));
     }
-    key_lengths_fit(app, row, request)
+    Ok(())
 }
 
 /// A key that an index of the database could not hold is refused before anything is queued.

@@ -82,13 +82,14 @@ fn who_may_touch_no_key_is_refused_each_command_that_names_one() {
     }
 }
 
-/// The third of the parts of COMMAND INFO that are compared: arity, keys, categories.
-fn described(address: SocketAddr, name: &str) -> Option<Vec<Frame>> {
+/// The parts of COMMAND INFO that are compared: arity, keys and categories; and whether it reads what a key holds.
+fn described(address: SocketAddr, name: &str) -> Option<(Vec<Frame>, bool)> {
     let reply = connect(address).call(&["COMMAND", "INFO", name]).expect("a reply");
     let parts = reply.items().first()?.items();
     let mut categories = parts.get(6)?.items().to_vec();
     categories.sort();
-    Some([&parts[1..2], &parts[3..6], &categories].concat())
+    let reads_keys = format!("{:?}", parts.get(8)?).contains("+access");
+    Some(([&parts[1..2], &parts[3..6], &categories].concat(), reads_keys))
 }
 
 #[test]

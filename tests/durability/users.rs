@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::power::Strace;
 use super::server::{Server, is_error, is_ok, run_to_end, wait_until};
 use super::support::resp::Connection;
 
@@ -92,6 +93,32 @@ fn a_kill_while_the_users_are_saved_leaves_the_old_file_or_the_new_one() {
     let names: Vec<_> =
         fs::read_dir(folder.path()).expect("a folder").flatten().map(|entry| entry.file_name()).collect();
     assert!(names.len() <= 2, "temporary files are left: {names:?}");
+}
+
+/// A kill does not try the disk: the page cache survives it. So the order of the system calls is looked at.
+#[test]
+fn acl_save_is_answered_when_the_file_and_its_name_are_on_disk() {
+    let (folder, path) = file_with("");
+    let server = start(&path);
+    let mut admin = server.connect();
+    assert_eq!(call(&mut admin, "ACL SETUSER traced-user on"), "+OK");
+    let calls = "write,fsync,fdatasync,rename,renameat,renameat2,sendto,sendmsg";
+    let strace = Strace::attach(&[server.pid()], calls);
+    assert_eq!(call(&mut admin, "ACL SAVE"), "+OK");
+    let trace = strace.end();
+    let (file, folder) = (format!("<{}.tmp>", path.display()), format!("<{}>", folder.path().display()));
+    let line = |what: &str, parts: &[&str]| {
+        let found = trace.lines().position(|line| parts.iter().all(|part| line.contains(part)));
+        found.unwrap_or_else(|| panic!("{what} is missing: {trace}"))
+    };
+    let steps = [
+        line("the write", &["write(", &file, "traced-user"]),
+        line("the flush of the file", &["sync(", &file]),
+        line("the new name", &["rename", "users.acl.tmp"]),
+        line("the flush of the folder", &["sync(", &folder]),
+        line("the reply", &["socket:", "+OK"]),
+    ];
+    assert!(steps.is_sorted(), "{steps:?}: {trace}");
 }
 
 #[test]

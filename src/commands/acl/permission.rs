@@ -1,6 +1,8 @@
 //! Whether a user may do what a request asks for, and what is answered if not. Only clients whose user may not do everything
 //! come here.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 
 use super::super::error::CommandError;
@@ -109,6 +111,8 @@ pub fn readmit(app: &App, client: &Client, row: &'static Row, request: &Request)
 }
 
 fn note(app: &App, client: &Client, row: &'static Row, request: &Request, denied: Denied, context: Context) {
+    // CLIENT LIST and the log show it as its last command, as in Redis.
+    client.info.note_command(table::index(row), Instant::now());
     let (reason, object) = match denied {
         Denied::Command => (Reason::Command, Bytes::from_static(table::full_name(row).as_bytes())),
         Denied::Key(position) => (Reason::Key, request[position].clone()),

@@ -78,7 +78,7 @@ impl<'a> Chosen<'a> {
             && self.id.is_none_or(|id| u64::try_from(id) == Ok(info.id))
             && is_at(self.address, info.address)
             && is_at(self.local_address, info.local_address)
-            && self.user_incarnation.is_none_or(|user| info.shown.lock().user_incarnation == user)
+            && self.user_incarnation.is_none_or(|user| info.acts_as(user))
     }
 }
 
