@@ -53,7 +53,11 @@ impl Workers {
         for number in 0..count {
             let (connections, handed) = mpsc::channel(HANDOVER_MAX);
             let load = Arc::new(AtomicUsize::new(0));
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let write_through = Arc::clone(&app.write_through);
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .on_thread_park(move || write_through.wake_writer())
+                .build()?;
             let work = work(Arc::clone(app), handed, Arc::clone(&load), stopping.clone());
             let thread = std::thread::Builder::new().name(format!("worker-{number}"));
             started.threads.push(thread.spawn(move || runtime.block_on(work))?);

@@ -185,6 +185,7 @@ impl Connection {
     /// Executes the requests in the buffer, as far as the limits let it.
     async fn execute_buffered(&mut self, to: &WriteHalf<'_>) {
         while self.may_execute() && !self.client.close_after_reply {
+            self.app.write_through.wake_writer_if_late();
             if self.requests.is_empty() && !self.parse() {
                 return self.refuse_broken();
             }
