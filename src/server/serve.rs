@@ -109,8 +109,14 @@ impl Connection {
         let mut last_read = None;
         loop {
             self.execute_buffered(&to).await;
+            let has_stopped_short = !self.may_execute();
             self.release_replies();
             self.send_now(&to)?;
+            if has_stopped_short && self.may_execute() {
+                // Nothing below would wake it for the requests that it has got already. Others come first, though.
+                tokio::task::yield_now().await;
+                continue;
+            }
             if self.closing && self.held.is_empty() && self.output.is_empty() {
                 return to.shutdown().await;
             }
