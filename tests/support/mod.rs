@@ -7,4 +7,5 @@ pub mod process;
 pub mod proxy;
 pub mod redis;
 pub mod resp;
+pub mod server;
 pub mod sojourn;
