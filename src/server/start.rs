@@ -154,6 +154,7 @@ fn report(app: &App, sessions: usize, took: Duration) {
     let addresses: Vec<String> = settings.bind.iter().map(|address| format!("{address}:{}", app.port)).collect();
     info!(
         address = addresses.join(","),
+        tls_port = Some(settings.tls.port).filter(|port| *port != 0),
         database = description.place,
         durability = settings.durability.name(),
         touch_interval_ms = u64::try_from(settings.touch_interval.as_millis()).unwrap_or(u64::MAX),
