@@ -101,6 +101,9 @@ fn database(app: &App, lines: &mut Lines) {
     lines.put("database_kind", database.kind);
     lines.put_text("database_place", &database.place);
     lines.put_text("database_version", &database.version);
+    if let Some(is_encrypted) = database.is_encrypted {
+        lines.put("database_encrypted", u8::from(is_encrypted));
+    }
     lines.put("database_warnings", database.warnings.len());
     for (position, warning) in database.warnings.iter().enumerate() {
         lines.put_text(format_args!("database_warning_{position}"), warning);
