@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses another part of what is shared")]
 
+pub mod certificates;
 pub mod disk;
 pub mod process;
 pub mod proxy;
