@@ -7,6 +7,7 @@ mod document;
 mod load;
 mod rows;
 mod runtime;
+mod tls;
 mod value;
 
 use std::collections::BTreeSet;
@@ -18,6 +19,7 @@ pub use document::markdown_table;
 pub use load::{ConfigError, load};
 pub use rows::{Changes, ROWS, Row};
 pub use runtime::{SetError, matching, set, set_all};
+pub use tls::{TlsAuthClients, TlsProtocol, TlsSettings};
 pub use value::{Choice, Given, Invalid, Secret, Syntax};
 
 /// When a reply may leave.
@@ -82,10 +84,14 @@ pub struct SessionTableName {
 
 /// The value of every setting. The meaning of each stands in its row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each field is the setting of its name, and the help of its row documents it")]
+#[expect(
+    missing_docs,
+    reason = "each field is the setting of its name or, for TLS, those of its prefix, and the help of its row documents it"
+)]
 pub struct Settings {
     pub bind: Vec<IpAddr>,
     pub port: u16,
+    pub tls: TlsSettings,
     pub database_url: Secret,
     pub session_tables: Vec<SessionTableName>,
     pub requirepass: Option<Secret>,
@@ -115,6 +121,7 @@ impl Settings {
         Self {
             bind: Vec::new(),
             port: 0,
+            tls: TlsSettings::blank(),
             database_url: Secret::empty(),
             session_tables: Vec::new(),
             requirepass: None,
@@ -137,6 +144,12 @@ impl Settings {
             prune_batch: 0,
             shutdown_timeout: Duration::ZERO,
         }
+    }
+
+    /// Whether anything is served by TLS, so that the files must be good.
+    #[must_use]
+    pub fn needs_tls(&self) -> bool {
+        self.tls.port != 0 || (self.tls.metrics && self.metrics_addr.is_some())
     }
 
     /// Whether a crash loses everything, because nothing is written anywhere.

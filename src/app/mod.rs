@@ -16,6 +16,7 @@ use crate::database::write_through::WriteThrough;
 use crate::keyspace::Keyspace;
 use crate::telemetry::Logging;
 use crate::telemetry::metrics::Metrics;
+use crate::tls::Tls;
 pub use client::{Client, Transaction};
 pub use clients::{ClientInfo, Clients};
 pub use limits::Limits;
@@ -25,6 +26,8 @@ pub use limits::Limits;
 pub struct App {
     /// The settings in force; CONFIG SET changes them.
     pub settings: RwLock<Settings>,
+    /// What makes TLS of connections; `None` where nothing is served by TLS.
+    pub tls: Option<Arc<Tls>>,
     /// Those of the settings that every request asks for.
     pub limits: Limits,
     /// The time of day.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::value::{Choice, Given, Invalid, Secret, Syntax, show_duration, show_yes_no};
-use super::{Durability, LogFormat, LogLevel, SessionTableName, Settings, database_url};
+use super::{Durability, LogFormat, LogLevel, SessionTableName, Settings, database_url, tls};
 
 /// When a setting may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,11 +96,17 @@ pub const ROWS: &[Row] = &[
         name: "port",
         syntax: Syntax::Integer { min: 0, max: 65535 },
         default: "6379",
-        help: "TCP port to listen on; 0 takes a free one and logs which",
+        help: "TCP port to listen on; 0 takes a free one and logs which, or none beside a tls-port",
         changes: Changes::AtStart,
         apply: |settings, given| put(&mut settings.port, given.integer()),
         show: |settings| settings.port.to_string(),
     },
+    tls::PORT,
+    tls::CERT_FILE,
+    tls::KEY_FILE,
+    tls::CA_CERT_FILE,
+    tls::AUTH_CLIENTS,
+    tls::PROTOCOLS,
     Row {
         name: "database-url",
         syntax: Syntax::Text { placeholder: "URL", expected: "postgres://…, sqlite://path or memory://" },
@@ -225,6 +231,7 @@ pub const ROWS: &[Row] = &[
         apply: |settings, given| put(&mut settings.metrics_addr, metrics_addr(given)),
         show: |settings| settings.metrics_addr.map_or_else(|| "off".to_owned(), |address| address.to_string()),
     },
+    tls::METRICS,
     Row {
         name: "log-level",
         syntax: Syntax::Choice(LogLevel::names),
@@ -311,7 +318,8 @@ pub const ROWS: &[Row] = &[
     },
 ];
 
-fn put<T>(setting: &mut T, value: Result<T, Invalid>) -> Result<(), Invalid> {
+/// Takes a value that was read.
+pub(super) fn put<T>(setting: &mut T, value: Result<T, Invalid>) -> Result<(), Invalid> {
     *setting = value?;
     Ok(())
 }

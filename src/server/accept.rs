@@ -7,13 +7,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, error, warn};
 
+use super::listen::Listener;
 use super::serve::{self, Signals};
+use super::stream::Stream;
 use crate::app::{App, Client};
+use crate::tls::Tls;
 
 /// Connections that wait for a worker to take them; the kernel's backlog holds more.
 const HANDOVER_MAX: usize = 1_024;
@@ -28,10 +31,18 @@ const PROTECTED: &str = "-DENIED Sojourn is running in protected mode because pr
     default user. In this mode connections are only accepted from the loopback interface. If you want to connect from external computers, \
     set a password with 'requirepass', or disable protected mode with 'protected-mode no' if the network is trusted.\r\n";
 
+/// A connection on its way to a worker.
+#[derive(Debug)]
+struct Accepted {
+    stream: std::net::TcpStream,
+    /// What it speaks under the protocol.
+    tls: Option<Arc<Tls>>,
+}
+
 /// One worker's end of the handover.
 #[derive(Clone, Debug)]
 struct Worker {
-    connections: mpsc::Sender<std::net::TcpStream>,
+    connections: mpsc::Sender<Accepted>,
     load: Arc<AtomicUsize>,
 }
 
@@ -67,12 +78,12 @@ impl Workers {
     }
 
     /// Hands a connection to the worker with the fewest.
-    async fn hand_over(&self, stream: TcpStream) {
+    async fn hand_over(&self, stream: TcpStream, tls: Option<Arc<Tls>>) {
         let Ok(stream) = stream.into_std() else { return };
         if let Some(worker) = self.workers.iter().min_by_key(|worker| worker.load.load(Ordering::Relaxed)) {
             worker.load.fetch_add(1, Ordering::Relaxed);
             // A worker ends only when the server stops; the connection is closed then.
-            let _ = worker.connections.send(stream).await;
+            let _ = worker.connections.send(Accepted { stream, tls }).await;
         }
     }
 
@@ -90,7 +101,7 @@ impl Workers {
 /// A worker: serves what it is handed, until the server stops and its connections have ended.
 async fn work(
     app: Arc<App>,
-    mut handed: mpsc::Receiver<std::net::TcpStream>,
+    mut handed: mpsc::Receiver<Accepted>,
     load: Arc<AtomicUsize>,
     stopping: watch::Receiver<bool>,
 ) {
@@ -100,12 +111,12 @@ async fn work(
     tokio::spawn(relay_settlements(app.write_through.settlements(), relay));
     loop {
         tokio::select! {
-            stream = handed.recv() => {
-                let Some(stream) = stream else { break };
+            accepted = handed.recv() => {
+                let Some(accepted) = accepted else { break };
                 let (app, load) = (Arc::clone(&app), Arc::clone(&load));
                 let signals = Signals { settlements: settlements.clone(), stopping: stopping.clone() };
                 tasks.spawn(async move {
-                    welcome(app, stream, signals).await;
+                    welcome(app, accepted, signals).await;
                     load.fetch_sub(1, Ordering::Relaxed);
                 });
             }
@@ -131,8 +142,9 @@ async fn relay_settlements(mut settlements: watch::Receiver<u64>, relay: watch::
 }
 
 /// Makes a client of a connection and serves it.
-async fn welcome(app: Arc<App>, stream: std::net::TcpStream, signals: Signals) {
+async fn welcome(app: Arc<App>, accepted: Accepted, signals: Signals) {
     let served = async {
+        let Accepted { stream, tls } = accepted;
         let stream = TcpStream::from_std(stream)?;
         stream.set_nodelay(true)?;
         keep_alive(&app, &stream)?;
@@ -141,6 +153,14 @@ async fn welcome(app: Arc<App>, stream: std::net::TcpStream, signals: Signals) {
         app.metrics.connections_received.increment();
         app.metrics.connected_clients.set(app.clients.count() as u64);
         let _registered = Registered { app: Arc::clone(&app), id };
+        let stream = match tls {
+            None => Stream::Plain(stream),
+            // In a box: what a handshake needs is not kept for the life of every connection.
+            Some(tls) => match Box::pin(secure(&app, &tls, stream, &signals)).await? {
+                Some(stream) => stream,
+                None => return Ok(()),
+            },
+        };
         let client = Client::new(info, !app.needs_password());
         serve::serve(Arc::clone(&app), client, stream, signals).await;
         Ok::<(), std::io::Error>(())
@@ -148,6 +168,24 @@ async fn welcome(app: Arc<App>, stream: std::net::TcpStream, signals: Signals) {
     if let Err(error) = served.await {
         debug!(%error, "a connection ended before it was served");
     }
+}
+
+/// Shakes hands with a client that is to speak TLS; `None` when it is not served. Only now can it be told why.
+async fn secure(app: &App, tls: &Tls, stream: TcpStream, signals: &Signals) -> std::io::Result<Option<Stream>> {
+    let peer = stream.peer_addr()?;
+    let mut stopping = signals.stopping.clone();
+    let accepted = tokio::select! {
+        accepted = tls.accept(stream) => accepted,
+        _ = stopping.wait_for(|stopping| *stopping) => return Ok(None),
+    };
+    let stream = accepted.inspect_err(|_| app.metrics.tls_handshakes_failed.increment())?;
+    let stream = Stream::Tls(Box::new(stream));
+    if is_outsider(app, peer) {
+        app.metrics.connections_rejected.increment();
+        serve::refuse(stream, PROTECTED).await;
+        return Ok(None);
+    }
+    Ok(Some(stream))
 }
 
 /// Forgets the client when its connection ends, also by a panic.
@@ -169,18 +207,22 @@ fn keep_alive(app: &App, stream: &TcpStream) -> std::io::Result<()> {
 }
 
 /// Accepts connections on one address until the server stops.
-pub async fn accept(listener: TcpListener, app: Arc<App>, workers: Arc<Workers>, mut stopping: watch::Receiver<bool>) {
+pub async fn accept(listener: Listener, app: Arc<App>, workers: Arc<Workers>, mut stopping: watch::Receiver<bool>) {
+    let Listener { socket, tls } = listener;
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = socket.accept() => accepted,
             _ = stopping.wait_for(|stopping| *stopping) => return,
         };
         match accepted {
-            Ok((stream, peer)) => match refusal(&app, peer) {
-                None => workers.hand_over(stream).await,
+            Ok((stream, peer)) => match refusal(&app, peer, tls.is_some()) {
+                None => workers.hand_over(stream, tls.clone()).await,
                 Some(line) => {
                     app.metrics.connections_rejected.increment();
-                    tokio::spawn(serve::refuse(stream, line));
+                    // As in Redis, one that waits for a handshake is not told why: it could not read it.
+                    if tls.is_none() {
+                        tokio::spawn(serve::refuse(Stream::Plain(stream), line));
+                    }
                 }
             },
             Err(error) => {
@@ -191,12 +233,17 @@ pub async fn accept(listener: TcpListener, app: Arc<App>, workers: Arc<Workers>,
     }
 }
 
-/// Why a connection from this peer is not served.
-fn refusal(app: &App, peer: SocketAddr) -> Option<&'static str> {
+/// Why a connection from this peer is not served. One that speaks TLS is asked where it comes from after its handshake.
+fn refusal(app: &App, peer: SocketAddr, is_tls: bool) -> Option<&'static str> {
     if app.clients.count() >= app.clients_max() {
         return Some(FULL);
     }
-    (app.is_protected() && !is_loopback(peer.ip())).then_some(PROTECTED)
+    (!is_tls && is_outsider(app, peer)).then_some(PROTECTED)
+}
+
+/// Whether protected mode keeps this peer out.
+fn is_outsider(app: &App, peer: SocketAddr) -> bool {
+    app.is_protected() && !is_loopback(peer.ip())
 }
 
 /// An IPv4 address may come mapped into IPv6.

@@ -6,13 +6,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::net::tcp::WriteHalf;
+use bytes::BytesMut;
 use tokio::sync::watch;
 use tracing::debug;
 
+use super::stream::{LAST_BYTES, Reader, Stream, Writer};
 use crate::app::{App, Client};
 use crate::commands::error::CommandError;
 use crate::commands::execute::{self, Step};
@@ -36,12 +34,6 @@ const INPUT_BYTES_MAX: usize = 1024 * 1024 * 1024;
 /// How many requests are worth a look-up beforehand, and for how many keys what was looked up surely stays in the cache.
 const PREFETCH_MIN: usize = 4;
 const PREFETCH_KEYS_MAX: usize = 64;
-
-/// How much is read at once.
-const READ_BYTES: usize = 16 * 1024;
-
-/// How long a connection that ends may take to send its last replies.
-const LAST_REPLIES: Duration = Duration::from_secs(1);
 
 /// What a command answers that waited when the server stopped.
 const STOPPING: &str = "MISCONF the server stops: what this command waits for may not be committed yet";
@@ -81,7 +73,7 @@ struct Connection {
 }
 
 /// Serves one connection until it ends or the server stops.
-pub async fn serve(app: Arc<App>, client: Client, stream: TcpStream, signals: Signals) {
+pub async fn serve(app: Arc<App>, client: Client, stream: Stream, signals: Signals) {
     let Signals { settlements, stopping } = signals;
     let connection = Connection {
         app,
@@ -102,28 +94,34 @@ pub async fn serve(app: Arc<App>, client: Client, stream: TcpStream, signals: Si
 }
 
 impl Connection {
-    async fn run(mut self, mut stream: TcpStream, mut stopping: watch::Receiver<bool>) -> std::io::Result<()> {
+    async fn run(mut self, mut stream: Stream, mut stopping: watch::Receiver<bool>) -> std::io::Result<()> {
         let (mut from, mut to) = stream.split();
         // One future for the whole life: made anew in each round it would cost each request a lock that all share.
         let mut stopped = pin!(stop(&mut stopping));
         let mut last_read = None;
         loop {
-            self.execute_buffered(&to).await;
+            self.execute_buffered(&mut to).await;
+            let has_stopped_short = !self.may_execute();
             self.release_replies();
-            self.send_now(&to)?;
+            self.send_now(&mut to)?;
+            if has_stopped_short && self.may_execute() {
+                // Nothing below would wake it for the requests that it has got already. Others come first, though.
+                tokio::task::yield_now().await;
+                continue;
+            }
             if self.closing && self.held.is_empty() && self.output.is_empty() {
                 return to.shutdown().await;
             }
             let idle = self.idle_limit();
             tokio::select! {
-                read = read_more(&mut from, &mut self.input), if self.may_read() => {
+                read = from.read(&mut self.input), if self.may_read() => {
                     let count = read?;
                     self.app.metrics.net_input_bytes.add(count as u64);
                     last_read = None;
                     // A client that closed its side still gets the replies of what it sent.
                     self.closing |= count == 0 || self.input.len() > INPUT_BYTES_MAX;
                 }
-                written = to.write_buf(&mut self.output), if !self.output.is_empty() => {
+                written = to.send(&mut self.output), if !self.output.is_empty() || to.is_unsent() => {
                     self.app.metrics.net_output_bytes.add(written? as u64);
                 }
                 changed = self.settlements.changed(), if !self.held.is_empty() => {
@@ -136,26 +134,19 @@ impl Connection {
     }
 
     /// Sends what the socket takes at once; usually all of it, so that nothing has to wait for its readiness.
-    fn send_now(&mut self, to: &WriteHalf<'_>) -> std::io::Result<()> {
-        if self.output.is_empty() {
-            return Ok(());
+    fn send_now(&mut self, to: &mut Writer<'_>) -> std::io::Result<()> {
+        let written = to.send_now(&mut self.output)?;
+        if written > 0 {
+            self.app.metrics.net_output_bytes.add(written as u64);
         }
-        match to.try_write(&self.output) {
-            Ok(written) => {
-                self.output.advance(written);
-                self.app.metrics.net_output_bytes.add(written as u64);
-                Ok(())
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(error),
-        }
+        Ok(())
     }
 
     /// The server stops: answers what was received, and ends.
-    async fn finish(mut self, from: tokio::net::tcp::ReadHalf<'_>, mut to: WriteHalf<'_>) -> std::io::Result<()> {
-        while self.input.len() < OUTPUT_BYTES_MAX && matches!(from.try_read_buf(&mut self.input), Ok(1..)) {}
+    async fn finish(mut self, mut from: Reader<'_>, mut to: Writer<'_>) -> std::io::Result<()> {
+        while self.input.len() < OUTPUT_BYTES_MAX && from.read_now(&mut self.input) {}
         loop {
-            self.execute_buffered(&to).await;
+            self.execute_buffered(&mut to).await;
             self.release_replies();
             if self.held.is_empty() && self.output.is_empty() {
                 return to.shutdown().await;
@@ -164,7 +155,7 @@ impl Connection {
                 if self.settlements.changed().await.is_err() {
                     return Ok(());
                 }
-            } else if !matches!(tokio::time::timeout(LAST_REPLIES, to.write_buf(&mut self.output)).await, Ok(Ok(1..))) {
+            } else if !matches!(tokio::time::timeout(LAST_BYTES, to.send(&mut self.output)).await, Ok(Ok(1..))) {
                 return Ok(());
             }
         }
@@ -183,7 +174,7 @@ impl Connection {
     }
 
     /// Executes the requests in the buffer, as far as the limits let it.
-    async fn execute_buffered(&mut self, to: &WriteHalf<'_>) {
+    async fn execute_buffered(&mut self, to: &mut Writer<'_>) {
         while self.may_execute() && !self.client.close_after_reply {
             self.app.write_through.wake_writer_if_late();
             if self.requests.is_empty() && !self.parse() {
@@ -259,7 +250,7 @@ impl Connection {
         }
     }
 
-    async fn run_request(&mut self, request: Request, to: &WriteHalf<'_>) {
+    async fn run_request(&mut self, request: Request, to: &mut Writer<'_>) {
         loop {
             match execute::execute(&self.app, &mut self.client, &request) {
                 Step::Done(reply, tickets) => return self.hold(reply, tickets),
@@ -285,7 +276,7 @@ impl Connection {
 
     /// Sends the replies before a command that waits, and waits for the commits that hold them: it is told how they ended, and
     /// its own reply could not go before theirs.
-    async fn send_before(&mut self, to: &WriteHalf<'_>) {
+    async fn send_before(&mut self, to: &mut Writer<'_>) {
         loop {
             self.release_replies();
             // A client that is gone is noticed when the connection goes on.
@@ -364,13 +355,16 @@ async fn stop(stopping: &mut watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
-async fn read_more(from: &mut tokio::net::tcp::ReadHalf<'_>, input: &mut BytesMut) -> std::io::Result<usize> {
-    input.reserve(READ_BYTES);
-    from.read_buf(input).await
-}
-
 /// What a connection that is not wanted is told before it is closed.
-pub async fn refuse(mut stream: TcpStream, line: &'static str) {
+pub async fn refuse(mut stream: Stream, line: &'static str) {
+    let mut output = BytesMut::from(line);
+    let (_, mut to) = stream.split();
+    let told = async {
+        while !output.is_empty() || to.is_unsent() {
+            to.send(&mut output).await?;
+        }
+        to.shutdown().await
+    };
     // The peer may be gone already.
-    let _ = tokio::time::timeout(LAST_REPLIES, stream.write_all_buf(&mut Bytes::from_static(line.as_bytes()))).await;
+    let _ = tokio::time::timeout(LAST_BYTES, told).await;
 }

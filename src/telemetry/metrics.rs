@@ -138,6 +138,7 @@ macro_rules! catalogue {
 catalogue! {
     Counter connections_received "sojourn_connections_received_total" Count "Connections that were accepted";
     Counter connections_rejected "sojourn_connections_rejected_total" Count "Connections that were refused at maxclients";
+    Counter tls_handshakes_failed "sojourn_tls_handshakes_failed_total" Count "Connections to tls-port that ended without a handshake";
     Gauge connected_clients "sojourn_connected_clients" Count "Connections that are open";
     Counter net_input_bytes "sojourn_net_input_bytes_total" Bytes "Bytes read from clients";
     Counter net_output_bytes "sojourn_net_output_bytes_total" Bytes "Bytes written to clients";

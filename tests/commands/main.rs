@@ -10,6 +10,7 @@ mod access;
 mod bad_input;
 mod coverage;
 mod differential;
+mod pipelines;
 mod scan;
 mod script;
 

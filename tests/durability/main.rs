@@ -23,8 +23,9 @@ mod power;
 mod psql;
 mod queue;
 mod refusals;
-mod server;
 mod starts;
 mod stops;
 mod touches;
 mod victim;
+
+use support::server;
