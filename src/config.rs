@@ -5,6 +5,7 @@
 pub mod database_url;
 mod document;
 mod load;
+mod reading;
 mod rows;
 mod runtime;
 mod tls;
@@ -33,6 +34,20 @@ pub enum Durability {
 
 impl Choice for Durability {
     const ALL: &'static [(&'static str, Self)] = &[("commit", Self::Commit), ("everysec", Self::EverySec)];
+}
+
+/// Which channels a new user may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PubsubDefault {
+    /// All.
+    AllChannels,
+    /// None.
+    ResetChannels,
+}
+
+impl Choice for PubsubDefault {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("allchannels", Self::AllChannels), ("resetchannels", Self::ResetChannels)];
 }
 
 /// The least important line that is still logged.
@@ -95,6 +110,10 @@ pub struct Settings {
     pub database_url: Secret,
     pub session_tables: Vec<SessionTableName>,
     pub requirepass: Option<Secret>,
+    pub requirepass_file: Option<String>,
+    pub aclfile: Option<String>,
+    pub acl_pubsub_default: PubsubDefault,
+    pub acllog_max_len: usize,
     pub durability: Durability,
     pub touch_interval: Duration,
     pub write_timeout: Duration,
@@ -125,6 +144,10 @@ impl Settings {
             database_url: Secret::empty(),
             session_tables: Vec::new(),
             requirepass: None,
+            requirepass_file: None,
+            aclfile: None,
+            acl_pubsub_default: PubsubDefault::ResetChannels,
+            acllog_max_len: 0,
             durability: Durability::Commit,
             touch_interval: Duration::ZERO,
             write_timeout: Duration::ZERO,
@@ -150,6 +173,12 @@ impl Settings {
     #[must_use]
     pub fn needs_tls(&self) -> bool {
         self.tls.port != 0 || (self.tls.metrics && self.metrics_addr.is_some())
+    }
+
+    /// The password of the default user, if it has one.
+    #[must_use]
+    pub fn password(&self) -> Option<&[u8]> {
+        self.requirepass.as_ref().map(|password| password.expose().as_bytes())
     }
 
     /// Whether a crash loses everything, because nothing is written anywhere.

@@ -303,6 +303,27 @@ fn a_password_may_start_with_a_dash() {
 }
 
 #[test]
+fn the_password_may_stand_in_a_file_but_not_twice() {
+    let from = |text: &'static str, args: &[&str]| {
+        let args = ["sojourn", "--requirepass-file", "/run/secrets/redis"].into_iter().chain(args.iter().copied());
+        load(args.map(OsString::from), &[(HOME.0.to_owned(), HOME.1.to_owned())], |_: &Path| Ok(text.to_owned()))
+    };
+    for (text, password) in [("pw", "pw"), ("pw\n", "pw"), ("pw\r\n", "pw"), (" p\nw \n\n", " p\nw \n")] {
+        let Ok(Command::Serve(loaded)) = from(text, &[]) else { panic!("{text:?} is refused") };
+        assert_eq!(loaded.settings.password(), Some(password.as_bytes()), "{text:?}");
+    }
+    for (text, args, part) in [
+        ("hunter2", &["--requirepass", "hunter3"][..], "requirepass is given too"),
+        ("", &[], "/run/secrets/redis holds no password"),
+        ("\n", &[], "/run/secrets/redis holds no password"),
+    ] {
+        let refusal = from(text, args).expect_err("a refusal").to_string();
+        assert!(refusal.starts_with("requirepass-file: ") && refusal.contains(part), "{refusal}");
+        assert!(!refusal.contains("hunter"), "{refusal}");
+    }
+}
+
+#[test]
 fn metrics_can_be_switched_off() {
     for off in ["off", ""] {
         assert_eq!(served(&["--metrics-addr", off], &[], "").settings.metrics_addr, None);

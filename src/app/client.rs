@@ -4,6 +4,8 @@
 use std::sync::Arc;
 
 use super::clients::ClientInfo;
+use super::login::Login;
+use super::users::Users;
 use crate::database::unit::{Outcome, Ticket};
 use crate::keyspace::watch::Watch;
 use crate::protocol::{Protocol, Request};
@@ -15,8 +17,10 @@ pub struct Client {
     pub protocol: Protocol,
     /// The selected Redis database.
     pub database: u8,
-    /// Whether it may do more than AUTH.
+    /// Whether it may do more than AUTH, as far as it knows.
     pub authenticated: bool,
+    /// As whom it acts.
+    pub login: Login,
     /// MULTI's state; `None` outside.
     pub transaction: Option<Transaction>,
     /// What it watches.
@@ -99,16 +103,20 @@ pub struct Transaction {
 impl Client {
     /// A connection that has just begun.
     #[must_use]
-    pub fn new(info: Arc<ClientInfo>, authenticated: bool) -> Self {
-        Self {
+    pub fn new(info: Arc<ClientInfo>, users: &Users) -> Self {
+        let login = Login::new(users);
+        let mut client = Self {
             protocol: Protocol::default(),
             database: 0,
-            authenticated,
+            authenticated: false,
+            login,
             transaction: None,
             watch: Watch::default(),
             close_after_reply: false,
             unsaved: Unsaved::default(),
             info,
-        }
+        };
+        client.log_out(users);
+        client
     }
 }

@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::users::Registered;
 
 /// What others may see of a connection.
 #[derive(Debug)]
@@ -22,6 +25,9 @@ pub struct ClientInfo {
     /// What a few commands change while it lives.
     pub shown: Mutex<Shown>,
     last: Last,
+    /// Whoever takes it away ends the connection.
+    stay: Mutex<Option<oneshot::Sender<()>>>,
+    expelled: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
 /// The part of [`ClientInfo`] that commands change.
@@ -39,6 +45,8 @@ pub struct Shown {
     pub protocol: u8,
     /// Commands queued in MULTI, -1 outside.
     pub queued: i64,
+    /// As whom it acts.
+    pub user: Option<Registered>,
 }
 
 /// The last command of a connection. Atomics, since every command notes itself here.
@@ -71,6 +79,23 @@ impl ClientInfo {
         now.saturating_duration_since(self.connected).saturating_sub(last)
     }
 
+    /// Ready, with an error, once the connection must end; only the first call gets it. A channel of one message, since it is
+    /// asked in every round of the connection and takes no lock.
+    pub fn expelled(&self) -> Option<oneshot::Receiver<()>> {
+        self.expelled.lock().take()
+    }
+
+    /// Whether it acts as this incarnation of a user.
+    #[must_use]
+    pub fn acts_as(&self, incarnation: u64) -> bool {
+        self.shown.lock().user.as_ref().is_some_and(|user| user.incarnation == incarnation)
+    }
+
+    /// Ends the connection, whatever it is doing.
+    pub fn expel(&self) {
+        self.stay.lock().take();
+    }
+
     /// So many commands are queued in MULTI; `None` outside.
     pub fn note_queued(&self, queued: Option<usize>) {
         self.shown.lock().queued = queued.map_or(-1, |queued| i64::try_from(queued).unwrap_or(i64::MAX));
@@ -90,7 +115,17 @@ impl Clients {
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         let shown = Mutex::new(Shown { protocol: 2, queued: -1, ..Shown::default() });
         let last = Last { command: AtomicUsize::new(usize::MAX), after_us: AtomicU64::new(0) };
-        let info = Arc::new(ClientInfo { id, address, local_address, connected: Instant::now(), shown, last });
+        let (stay, expelled) = oneshot::channel();
+        let info = Arc::new(ClientInfo {
+            id,
+            address,
+            local_address,
+            connected: Instant::now(),
+            shown,
+            last,
+            stay: Mutex::new(Some(stay)),
+            expelled: Mutex::new(Some(expelled)),
+        });
         self.by_id.insert(id, Arc::clone(&info));
         info
     }
@@ -98,6 +133,17 @@ impl Clients {
     /// Forgets a connection that ended.
     pub fn remove(&self, id: u64) {
         self.by_id.remove(&id);
+    }
+
+    /// Ends the connections that act as one of these incarnations of users, but the one with the number `but`: whether that one
+    /// was to end too.
+    pub fn expel_users(&self, incarnations: &[u64], but: u64) -> bool {
+        let mut all = self.list();
+        all.retain(|info| incarnations.iter().any(|incarnation| info.acts_as(*incarnation)));
+        for info in all.iter().filter(|info| info.id != but) {
+            info.expel();
+        }
+        all.iter().any(|info| info.id == but)
     }
 
     /// How many there are.

@@ -3,6 +3,8 @@
 pub mod client;
 pub mod clients;
 mod limits;
+pub mod login;
+pub mod users;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,6 +22,7 @@ use crate::tls::Tls;
 pub use client::{Client, Transaction};
 pub use clients::{ClientInfo, Clients};
 pub use limits::Limits;
+pub use users::{User, Users};
 
 /// What lives as long as the process.
 #[derive(Debug)]
@@ -42,6 +45,8 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// All connections.
     pub clients: Clients,
+    /// Who may log in, and what each may do.
+    pub users: Users,
     /// 40 hexadecimal digits, new at each start.
     pub run_id: String,
     /// The port that is listened on.
@@ -73,8 +78,12 @@ impl App {
         self.settings.read().maxclients as usize
     }
 
-    /// Makes those parts that keep a setting of their own follow a change of the settings.
-    pub fn follow(&self, settings: &Settings) {
+    /// Makes those parts that keep a setting of their own follow a change of the settings from what they were.
+    pub fn follow(&self, before: &Settings, settings: &Settings) {
+        if settings.requirepass != before.requirepass {
+            // As in Redis, the same password once more does not take the others from the default user.
+            self.users.set_default_password(settings.password());
+        }
         self.limits.follow(settings);
         self.keyspace.touches.set_interval(settings.touch_interval);
         if let Some(logging) = &self.logging {
@@ -95,16 +104,9 @@ impl App {
         self.metrics.outage.set(u64::from(self.write_through.is_down()));
     }
 
-    /// Whether a client must say a password first.
-    #[must_use]
-    pub fn needs_password(&self) -> bool {
-        self.settings.read().requirepass.is_some()
-    }
-
     /// Whether outsiders are kept out, as Redis does beyond loopback without a password.
     #[must_use]
     pub fn is_protected(&self) -> bool {
-        let settings = self.settings.read();
-        settings.protected_mode && settings.requirepass.is_none()
+        self.settings.read().protected_mode && self.users.default_user().user.without_password
     }
 }

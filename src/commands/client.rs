@@ -1,6 +1,8 @@
 //! CLIENT: names, numbers and the list of connections. It shows what operators ask for and nothing that a command
 //! carried: keys, values and passwords never appear in it.
 
+mod kill;
+
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -78,6 +80,18 @@ const SUBCOMMANDS: &[Row] = &[
         handler: Handler::Client(info),
     },
     Row {
+        name: "kill",
+        syntax: "ip:port | [ID client-id] [TYPE normal | master | replica | pubsub] [USER username] [ADDR ip:port] [LADDR ip:port] [SKIPME yes/no]",
+        summary: "Kill the connection of a client",
+        since: "2.4.0",
+        group: Group::Connection,
+        arity: -3,
+        flags: &[Flag::Admin, Flag::NoScript, Flag::Loading],
+        keys: KeyPositions::None,
+        loads: Loads::Never,
+        handler: Handler::Client(kill::kill),
+    },
+    Row {
         name: "list",
         syntax: "[TYPE normal | master | replica | pubsub] [ID client-id [client-id ...]]",
         summary: "Get the list of client connections",
@@ -122,6 +136,20 @@ const HELP: &[&str] = &[
     "    Return the ID of the current connection.",
     "INFO",
     "    Return information about the current client connection.",
+    "KILL <ip:port>",
+    "    Kill connection made from <ip:port>.",
+    "KILL <option> <value> [<option> <value> [...]]",
+    "    Kill connections. Options are:",
+    "    * ADDR (<ip:port>|<unixsocket>:0)",
+    "      Kill connections made from the specified address",
+    "    * LADDR (<ip:port>|<unixsocket>:0)",
+    "      Kill connections made to specified local address",
+    "    * TYPE (NORMAL|MASTER|REPLICA|PUBSUB)",
+    "      Kill connections by type.",
+    "    * USER <username>",
+    "      Kill connections authenticated by <username>.",
+    "    * SKIPME (YES|NO)",
+    "      Skip killing current connection (default: yes).",
     "LIST [options ...]",
     "    Return information about client connections. Options:",
     "    * TYPE (NORMAL|MASTER|REPLICA|PUBSUB)",
@@ -236,6 +264,14 @@ fn parse_kind(word: &[u8]) -> Result<Filter, CommandError> {
     Err(CommandError::other(format!("ERR Unknown client type '{}'", String::from_utf8_lossy(word))))
 }
 
+/// A connection as CLIENT LIST shows it, without the line's end.
+pub(super) fn description(info: &ClientInfo) -> String {
+    let mut text = String::new();
+    write_line(&mut text, info, Instant::now());
+    text.truncate(text.trim_end().len());
+    text
+}
+
 /// One line with every field of Redis 7.0, and the two of 7.2 that SETINFO sets. What is not kept for each connection
 /// (its descriptor and buffers) is -1 or 0: tools look for the fields, nobody for these numbers.
 fn write_line(text: &mut String, info: &ClientInfo, now: Instant) {
@@ -244,7 +280,7 @@ fn write_line(text: &mut String, info: &ClientInfo, now: Instant) {
     let written = writeln!(
         text,
         "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={} qbuf=0 qbuf-free=0 \
-         argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd={} user=default redir=-1 resp={} \
+         argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd={} user={} redir=-1 resp={} \
          lib-name={} lib-ver={}",
         info.id,
         address(info.address),
@@ -256,6 +292,7 @@ fn write_line(text: &mut String, info: &ClientInfo, now: Instant) {
         shown.database,
         shown.queued,
         last_command.map_or("NULL", String::as_str),
+        shown.user.as_ref().map_or_else(Default::default, |user| String::from_utf8_lossy(&user.user.name)),
         shown.protocol,
         shown.library_name,
         shown.library_version,

@@ -142,8 +142,8 @@ fn set(app: &App, _: &mut Client, request: &Request) -> CommandResult {
     if let (Some(name), Some(tls)) = (pairs.iter().find_map(|(name, _)| of_tls(name)), &app.tls) {
         tls.load(&changed.tls).map_err(|error| failed(not_taken(name, &error)))?;
     }
-    *settings = changed;
-    app.follow(&settings);
+    let before = std::mem::replace(&mut *settings, changed);
+    app.follow(&before, &settings);
     Ok(Reply::OK)
 }
 

@@ -1,11 +1,16 @@
-//! PING, ECHO, QUIT, RESET, SELECT, AUTH and HELLO: what a client says of itself and its connection. A password is
-//! compared in constant time and goes nowhere else.
+//! PING, ECHO, QUIT, RESET, SELECT, AUTH and HELLO: what a client says of itself and its connection. A password goes to
+//! `app::login` and nowhere else.
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 
 use super::args::{self, Options};
 use super::error::CommandError;
 use super::table::{CommandResult, Flag, Group, Handler, KeyPositions, Loads, Row};
-use super::{client, transaction};
-use crate::app::{App, Client};
+use super::{acl, client, transaction};
+use crate::app::users::{Context, Reason};
+use crate::app::{App, Client, User};
 use crate::protocol::{Protocol, Reply, Request};
 
 /// The Redis whose commands and texts are spoken; clients parse it to know what they may send.
@@ -83,7 +88,7 @@ pub const ROWS: &[Row] = &[
         flags: &[Flag::NoScript, Flag::Loading, Flag::Fast, Flag::NoAuth],
         keys: KeyPositions::None,
         loads: Loads::Never,
-        handler: Handler::Client(auth),
+        handler: Handler::Waiting(auth, auth_in_exec),
     },
     Row {
         name: "hello",
@@ -95,16 +100,14 @@ pub const ROWS: &[Row] = &[
         flags: &[Flag::NoScript, Flag::Loading, Flag::Fast, Flag::NoAuth],
         keys: KeyPositions::None,
         loads: Loads::Never,
-        handler: Handler::Client(hello),
+        handler: Handler::Waiting(hello, hello_in_exec),
     },
 ];
-
-/// The only user; its password is `requirepass`.
-const USER: &str = "default";
 
 const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 const NO_PASSWORD_SET: &str = "ERR AUTH <password> called without any password configured for the default user. Are you \
                                sure your configuration is correct?";
+const SLOWED_IN_EXEC: &str = "ERR too many wrong passwords on this connection: AUTH is refused inside a transaction";
 const HELLO_BEFORE_AUTH: &str = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO \
                                  AUTH <user> <pass> option can be used to authenticate the client and select the RESP \
                                  protocol version at the same time";
@@ -128,7 +131,7 @@ fn quit(_: &App, client: &mut Client, _: &Request) -> CommandResult {
 
 fn reset(app: &App, client: &mut Client, _: &Request) -> CommandResult {
     transaction::abandon(client);
-    client.authenticated = app.settings.read().requirepass.is_none();
+    client.log_out(&app.users);
     speak(client, Protocol::Resp2);
     choose(client, 0);
     client.info.shown.lock().name.clear();
@@ -164,52 +167,94 @@ fn speak(client: &mut Client, protocol: Protocol) {
     };
 }
 
-fn auth(app: &App, client: &mut Client, request: &Request) -> CommandResult {
-    let (user, password) = match request.as_slice() {
-        [_, _] if app.settings.read().requirepass.is_none() => return Err(CommandError::other(NO_PASSWORD_SET)),
-        [_, password] => (USER.as_bytes(), password),
-        [_, user, password] => (user.as_ref(), password),
-        [..] => return Err(CommandError::Syntax),
-    };
-    authenticate(app, client, user, password)?;
+/// A user's name and password, as a client gave them.
+type Credentials<'a> = (&'a [u8], &'a [u8]);
+
+fn auth<'a>(app: &'a App, client: &'a mut Client, request: &'a Request) -> BoxFuture<'a, CommandResult> {
+    async move {
+        let credentials = parse_auth(app, request)?;
+        slow_down(client).await;
+        log_in(app, client, request, Context::TopLevel, credentials)?;
+        Ok(Reply::OK)
+    }
+    .boxed()
+}
+
+fn auth_in_exec(app: &App, client: &mut Client, request: &Request) -> CommandResult {
+    let credentials = parse_auth(app, request)?;
+    refuse_when_slowed(client)?;
+    log_in(app, client, request, Context::Multi, credentials)?;
     Ok(Reply::OK)
 }
 
-/// A failure leaves the client as it was: who is in stays in. Without a password everybody is the user, as in Redis.
-fn authenticate(app: &App, client: &mut Client, user: &[u8], password: &[u8]) -> Result<(), CommandError> {
-    let settings = app.settings.read();
-    let right = match &settings.requirepass {
-        None => true,
-        Some(expected) => is_same_secret(password, expected.expose().as_bytes()),
-    };
-    if user != USER.as_bytes() || !right {
-        app.metrics.auth_failures.increment();
-        return Err(CommandError::other(WRONG_PASSWORD));
+fn parse_auth<'a>(app: &App, request: &'a Request) -> Result<Credentials<'a>, CommandError> {
+    match request.as_slice() {
+        [_, _] if app.users.default_user().user.without_password => Err(CommandError::other(NO_PASSWORD_SET)),
+        [_, password] => Ok((User::DEFAULT, password)),
+        [_, user, password] => Ok((user, password)),
+        [..] => Err(CommandError::Syntax),
     }
-    client.authenticated = true;
-    Ok(())
 }
 
-/// Whether two secrets are equal, in a time that tells at most their length: who could measure the first difference
-/// would find the password byte by byte.
-fn is_same_secret(given: &[u8], expected: &[u8]) -> bool {
-    let differences =
-        given.iter().zip(expected).fold(0, |seen, (left, right)| std::hint::black_box(seen | (left ^ right)));
-    given.len() == expected.len() && differences == 0
+/// Whoever guesses passwords waits before each further one; only this connection does.
+async fn slow_down(client: &Client) {
+    let pause = client.login.pause();
+    if !pause.is_zero() {
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// An EXEC cannot wait, and would take a million guesses at once.
+fn refuse_when_slowed(client: &Client) -> Result<(), CommandError> {
+    if client.login.pause().is_zero() { Ok(()) } else { Err(CommandError::other(SLOWED_IN_EXEC)) }
+}
+
+/// A failure leaves the client as it was: who is in stays in.
+fn log_in(
+    app: &App,
+    client: &mut Client,
+    request: &Request,
+    context: Context,
+    (user, password): Credentials<'_>,
+) -> Result<(), CommandError> {
+    if client.log_in(&app.users, user, password) {
+        return Ok(());
+    }
+    app.metrics.auth_failures.increment();
+    acl::note(app, client, Reason::Auth, context, request[0].clone(), Bytes::copy_from_slice(user));
+    Err(CommandError::other(WRONG_PASSWORD))
 }
 
 /// What HELLO asks for.
 #[derive(Default)]
 struct Hello<'a> {
     protocol: Option<Protocol>,
-    login: Option<(&'a [u8], &'a [u8])>,
+    login: Option<Credentials<'a>>,
     name: Option<String>,
 }
 
-fn hello(app: &App, client: &mut Client, request: &Request) -> CommandResult {
+fn hello<'a>(app: &'a App, client: &'a mut Client, request: &'a Request) -> BoxFuture<'a, CommandResult> {
+    async move {
+        let asked = parse_hello(request)?;
+        if asked.login.is_some() {
+            slow_down(client).await;
+        }
+        greet(app, client, request, Context::TopLevel, asked)
+    }
+    .boxed()
+}
+
+fn hello_in_exec(app: &App, client: &mut Client, request: &Request) -> CommandResult {
     let asked = parse_hello(request)?;
-    if let Some((user, password)) = asked.login {
-        authenticate(app, client, user, password)?;
+    if asked.login.is_some() {
+        refuse_when_slowed(client)?;
+    }
+    greet(app, client, request, Context::Multi, asked)
+}
+
+fn greet(app: &App, client: &mut Client, request: &Request, context: Context, asked: Hello<'_>) -> CommandResult {
+    if let Some(credentials) = asked.login {
+        log_in(app, client, request, context, credentials)?;
     }
     if !client.authenticated {
         return Err(CommandError::other(HELLO_BEFORE_AUTH));

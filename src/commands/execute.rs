@@ -1,10 +1,11 @@
 //! The gates that every command passes, in Redis's order, and the call of its handler: exists, arity, authenticated,
-//! loading, MULTI's queue, key length, cold values, call. It never waits: what must be waited for is said to the caller.
+//! key length, permitted, loading, MULTI's queue, cold values, call. It never waits: what must be waited for is said to the caller.
 
 use std::time::Instant;
 
 use smallvec::SmallVec;
 
+use super::acl::permission;
 use super::connection;
 use super::error::CommandError;
 use super::table::{self, CommandResult, Flag, Handler, KeyPositions, Loads, Row};
@@ -137,10 +138,28 @@ fn rejected(app: &App, client: &mut Client, request: &Request, error: CommandErr
 }
 
 /// Everything that can refuse a request before it is queued or called.
-fn gates(app: &App, client: &Client, row: &Row, request: &Request, now: Instant) -> Result<(), CommandError> {
+fn gates(
+    app: &App,
+    client: &mut Client,
+    row: &'static Row,
+    request: &Request,
+    now: Instant,
+) -> Result<(), CommandError> {
     let has = |flag| row.has(flag);
-    if !client.authenticated && !has(Flag::NoAuth) {
-        return Err(CommandError::other("NOAUTH Authentication required."));
+    let is_restricted = !client.may_do_everything(&app.users);
+    if is_restricted {
+        client.follow(&app.users);
+        if !client.authenticated && !has(Flag::NoAuth) {
+            return Err(CommandError::other(permission::UNKNOWN_CLIENT));
+        }
+    }
+    if client.transaction.is_some() && has(Flag::NoMulti) {
+        return Err(CommandError::other("ERR Command not allowed inside a transaction"));
+    }
+    // Before the patterns of a user are tried on them.
+    key_lengths_fit(app, row, request)?;
+    if is_restricted {
+        permission::admit(app, client, row, request)?;
     }
     match app.write_through.status() {
         // In an outage hot reads go on: whoever is cut off from the database alone may answer what another server has changed.
@@ -151,9 +170,6 @@ fn gates(app: &App, client: &Client, row: &Row, request: &Request, now: Instant)
         Status::Loading => return Err(CommandError::other("LOADING Redis is loading the dataset in memory")),
         Status::Lost => return Err(CommandError::other("MISCONF another server owns the database now")),
     }
-    if client.transaction.is_some() && has(Flag::NoMulti) {
-        return Err(CommandError::other("ERR Command not allowed inside a transaction"));
-    }
     if client.transaction.is_some() && has(Flag::Write) && app.write_through.refuses_writes() {
         return Err(KeysError::DatabaseDown.into());
     }
@@ -162,7 +178,7 @@ fn gates(app: &App, client: &Client, row: &Row, request: &Request, now: Instant)
     {
         return Err(CommandError::other(format!("ERR a transaction holds at most {QUEUED_MAX} commands")));
     }
-    key_lengths_fit(app, row, request)
+    Ok(())
 }
 
 /// A key that an index of the database could not hold is refused before anything is queued.
@@ -311,6 +327,12 @@ fn run_queued(app: &App, client: &mut Client, locked: &mut Keys<'_>, request: &R
         Ok(row) => row,
         Err(error) => return error_reply(app, &error),
     };
+    if !client.may_do_everything(&app.users) {
+        client.follow(&app.users);
+        if let Err(error) = permission::readmit(app, client, row, request) {
+            return error_reply(app, &error);
+        }
+    }
     locked.select(client.database);
     let result = match row.handler {
         Handler::Keys(handler) => handler(locked, request),

@@ -4,6 +4,7 @@
 mod arguments;
 mod description;
 
+use super::acl::category;
 use super::error::CommandError;
 use super::table::{CommandResult, Flag, Group, Handler, KeyPositions, Loads, Row};
 use super::{args, glob, help, table};
@@ -149,8 +150,9 @@ fn document(_: &App, _: &mut Client, request: &Request) -> CommandResult {
 
 fn list(_: &App, _: &mut Client, request: &Request) -> CommandResult {
     let names = |wanted: &dyn Fn(&'static Row) -> bool| {
-        let rows = table::all().flat_map(|row| std::iter::once(row).chain(row.subcommands()));
-        Reply::Array(rows.filter(|row| wanted(row)).map(|row| Reply::text(table::full_name(row))).collect())
+        Reply::Array(
+            table::every_row().filter(|row| wanted(row)).map(|row| Reply::text(table::full_name(row))).collect(),
+        )
     };
     match &request[2..] {
         [] => Ok(names(&|_| true)),
@@ -159,7 +161,8 @@ fn list(_: &App, _: &mut Client, request: &Request) -> CommandResult {
             if args::is(kind, "PATTERN") {
                 Ok(names(&|row| glob::matches(&word, table::full_name(row).as_bytes())))
             } else if args::is(kind, "ACLCAT") {
-                Ok(names(&|row| description::is_in_category(row, &word)))
+                let category = category::named(&word);
+                Ok(names(&|row| category.is_some_and(|category| (category.contains)(row))))
             } else if args::is(kind, "MODULE") {
                 Ok(names(&|_| false))
             } else {
@@ -172,11 +175,7 @@ fn list(_: &App, _: &mut Client, request: &Request) -> CommandResult {
 
 fn get_keys(_: &App, _: &mut Client, request: &Request) -> CommandResult {
     let words = &request[2..];
-    let row = table::find(&words[0]).and_then(|row| match row.subcommands() {
-        [] => Some(row),
-        [..] => row.subcommand(&words[1]),
-    });
-    let row = row.ok_or_else(|| CommandError::other("ERR Invalid command specified"))?;
+    let row = table::lookup(words).ok_or_else(|| CommandError::other("ERR Invalid command specified"))?;
     if !matches!(row.keys, KeyPositions::Range { .. }) {
         return Err(CommandError::other("ERR The command has no key arguments"));
     }

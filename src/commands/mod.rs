@@ -1,5 +1,6 @@
 //! The commands: one file a family, each row beside its function, and the gates that every command passes.
 
+pub mod acl;
 pub mod admin;
 pub mod args;
 pub mod client;

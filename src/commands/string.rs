@@ -24,7 +24,7 @@ pub const ROWS: &[Row] = &[
         since: "1.0.0",
         group: Group::String,
         arity: 2,
-        flags: &[Flag::Readonly, Flag::Fast],
+        flags: &[Flag::Readonly, Flag::Fast, Flag::Access],
         keys: FIRST_WORD,
         loads: Loads::Values,
         handler: Handler::Keys(get),
@@ -84,7 +84,7 @@ pub const ROWS: &[Row] = &[
         since: "6.2.0",
         group: Group::String,
         arity: -2,
-        flags: &[Flag::Write, Flag::Fast],
+        flags: &[Flag::Write, Flag::Fast, Flag::Access],
         keys: FIRST_WORD,
         loads: Loads::Values,
         handler: Handler::Keys(getex),
@@ -96,7 +96,7 @@ pub const ROWS: &[Row] = &[
         since: "6.2.0",
         group: Group::String,
         arity: 2,
-        flags: &[Flag::Write, Flag::Fast],
+        flags: &[Flag::Write, Flag::Fast, Flag::Access],
         keys: FIRST_WORD,
         loads: Loads::Values,
         handler: Handler::Keys(getdel),
@@ -108,7 +108,7 @@ pub const ROWS: &[Row] = &[
         since: "1.0.0",
         group: Group::String,
         arity: 3,
-        flags: &[Flag::Write, Flag::DenyOom, Flag::Fast],
+        flags: &[Flag::Write, Flag::DenyOom, Flag::Fast, Flag::Access],
         keys: FIRST_WORD,
         loads: Loads::Values,
         handler: Handler::Keys(getset),
@@ -120,7 +120,7 @@ pub const ROWS: &[Row] = &[
         since: "1.0.0",
         group: Group::String,
         arity: -2,
-        flags: &[Flag::Readonly, Flag::Fast],
+        flags: &[Flag::Readonly, Flag::Fast, Flag::Access],
         keys: ALL_WORDS,
         loads: Loads::Values,
         handler: Handler::Keys(mget),
@@ -222,7 +222,7 @@ impl<'a> SetOptions<'a> {
 }
 
 /// Whether a SET must have the old value in memory. A `get` that is some option's value loads one for nothing.
-fn returns_old_value(request: &Request) -> bool {
+fn returns_old_value(request: &[bytes::Bytes]) -> bool {
     Options::from(request, 3).any(|word| is(word, "GET"))
 }
 

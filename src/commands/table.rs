@@ -2,8 +2,9 @@
 //! arity errors, keys to load, gates, ACL categories, COMMAND, COMMAND DOCS, metric labels, commandstats and the
 //! README's table derive from it; nothing of it is typed again.
 
+mod markdown;
+
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use ahash::AHashMap;
@@ -12,12 +13,14 @@ use futures_util::future::BoxFuture;
 
 use super::error::CommandError;
 use super::{
-    admin, client, cluster, config, connection, expire, info, introspect, key, object, scan, string, string_number,
-    string_range, transaction, wait,
+    acl, admin, client, cluster, config, connection, expire, info, introspect, key, object, scan, string,
+    string_number, string_range, transaction, wait,
 };
 use crate::app::{App, Client};
 use crate::keyspace::Keys;
 use crate::protocol::{Reply, Request};
+
+pub use markdown::markdown;
 
 /// What a handler answers.
 pub type CommandResult = Result<Reply, CommandError>;
@@ -89,6 +92,10 @@ pub enum Flag {
     Dangerous,
     /// Runs at once inside MULTI instead of being queued (EXEC, DISCARD, WATCH, QUIT, RESET, MULTI).
     Unqueued,
+    /// Uses what its keys hold, so that a user needs the right to read them (`access` in Redis's key specifications).
+    Access,
+    /// Uses what the first of its keys holds, and only writes the others.
+    AccessFirst,
     /// Counts as `@connection` in the ACL categories, though its group in the documentation is another.
     Connection,
 }
@@ -121,7 +128,7 @@ pub enum Loads {
     /// The values of all its keys.
     Values,
     /// The values of all its keys, if the request says so (`SET … GET`).
-    ValuesIf(fn(&Request) -> bool),
+    ValuesIf(fn(&[Bytes]) -> bool),
 }
 
 /// A handler, by what it may touch.
@@ -229,6 +236,7 @@ static FAMILIES: &[&[Row]] = &[
     wait::ROWS,
     connection::ROWS,
     client::ROWS,
+    acl::ROWS,
     admin::ROWS,
     config::ROWS,
     info::ROWS,
@@ -270,6 +278,11 @@ pub fn all() -> impl Iterator<Item = &'static Row> {
     FAMILIES.iter().copied().flatten()
 }
 
+/// Every command, each container before its subcommands: in the order of [`index`].
+pub fn every_row() -> impl Iterator<Item = &'static Row> {
+    all().flat_map(|row| std::iter::once(row).chain(row.subcommands()))
+}
+
 /// The command of this name, in any case.
 #[must_use]
 pub fn find(name: &[u8]) -> Option<&'static Row> {
@@ -286,6 +299,16 @@ pub fn find_full(name: &[u8]) -> Option<&'static Row> {
     match name.iter().position(|byte| *byte == b'|') {
         None => find(name),
         Some(bar) => find(&name[..bar])?.subcommand(&name[bar + 1..]),
+    }
+}
+
+/// The command or subcommand that a request asks for, with whatever number of words; `None` if there is none.
+#[must_use]
+pub fn lookup(request: &[Bytes]) -> Option<&'static Row> {
+    let command = find(request.first()?)?;
+    match (command.subcommands(), request.get(1)) {
+        ([], _) | (_, None) => Some(command),
+        (_, Some(word)) => command.subcommand(word),
     }
 }
 
@@ -351,31 +374,6 @@ pub fn names() -> &'static [String] {
 #[must_use]
 pub fn full_name(row: &'static Row) -> &'static str {
     INDEX.names.get(index(row)).map_or(row.name, String::as_str)
-}
-
-/// The commands as the README's table.
-#[must_use]
-pub fn markdown() -> String {
-    let mut table = String::from("| command | what it does | group |\n|---|---|---|\n");
-    for row in all() {
-        match row.subcommands() {
-            [] => write_line(&mut table, row.name, row),
-            subcommands => {
-                for subcommand in subcommands {
-                    write_line(&mut table, &format!("{} {}", row.name, subcommand.name), subcommand);
-                }
-            }
-        }
-    }
-    table
-}
-
-fn write_line(table: &mut String, name: &str, row: &Row) {
-    let usage = format!("{} {}", name.to_ascii_uppercase(), row.syntax);
-    // A bar would end the cell, even inside backticks.
-    let usage = usage.trim_end().replace('|', "\\|");
-    let written = writeln!(table, "| `{usage}` | {} | {} |", row.summary, row.group.name());
-    debug_assert!(written.is_ok(), "a string takes all that is written");
 }
 
 impl std::fmt::Debug for Handler {

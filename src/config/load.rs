@@ -47,6 +47,9 @@ pub enum ConfigError {
     /// The file cannot be read.
     #[error("config: {0}")]
     File(String),
+    /// The file with the password is no use.
+    #[error("requirepass-file: {0}")]
+    PasswordFile(String),
     /// No default place for the database is known.
     #[error(
         "database-url: no state directory is known, since neither STATE_DIRECTORY, XDG_STATE_HOME nor HOME is set; expected postgres://…, sqlite://path or memory://"
@@ -82,12 +85,13 @@ pub fn load(
     };
     let is_schema = matches.subcommand_name().is_some();
     let from_file = match matches.remove_one::<String>(CONFIG_FLAG) {
-        Some(path) => from_file(&path, read_file)?,
+        Some(path) => from_file(&path, &read_file)?,
         None => Vec::new(),
     };
     let (from_environment, warnings) = from_environment(environment);
     let found = from_file.into_iter().chain(from_environment).chain(from_flags(&mut matches));
     let (mut settings, explicit) = apply(found)?;
+    read_password(&mut settings, &read_file)?;
     if !explicit.contains("database-url") {
         settings.database_url = default_database(environment)?;
     }
@@ -117,6 +121,23 @@ fn refused(row: &'static Row, text: &str, place: String, invalid: Invalid) -> Co
     };
     let but = if row.name == "database-url" { String::new() } else { format!(", not {text:?}") };
     ConfigError::Invalid { setting: row.name, problem: format!("expected {expected}{but}"), place }
+}
+
+/// `requirepass-file` is another way to say `requirepass`.
+fn read_password(settings: &mut Settings, read_file: impl Fn(&Path) -> io::Result<String>) -> Result<(), ConfigError> {
+    let Some(path) = &settings.requirepass_file else { return Ok(()) };
+    let refused = |problem: &str| ConfigError::PasswordFile(problem.to_owned());
+    if settings.requirepass.is_some() {
+        return Err(refused("requirepass is given too; one of the two is enough"));
+    }
+    let text = read_file(Path::new(path)).map_err(|error| refused(&format!("cannot read {path}: {error}")))?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let password = line.strip_suffix('\r').unwrap_or(line);
+    if password.is_empty() {
+        return Err(refused(&format!("{path} holds no password")));
+    }
+    settings.requirepass = Some(Secret::new(password));
+    Ok(())
 }
 
 fn default_database(environment: &[(String, String)]) -> Result<Secret, ConfigError> {

@@ -1,9 +1,8 @@
 //! The rows: everything that is known of a setting, once. Names follow redis.conf where Redis has the setting.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-
+use super::reading::{bind, metrics_addr, path, session_tables, timezone};
 use super::value::{Choice, Given, Invalid, Secret, Syntax, show_duration, show_yes_no};
-use super::{Durability, LogFormat, LogLevel, SessionTableName, Settings, database_url, tls};
+use super::{Durability, LogFormat, LogLevel, PubsubDefault, SessionTableName, Settings, database_url, tls};
 
 /// When a setting may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,10 +60,6 @@ impl Row {
     }
 }
 
-/// The most listening addresses: each is a socket, and a machine has few.
-const BIND_MAX: usize = 16;
-/// The longest name of a PostgreSQL identifier, in bytes; longer ones are cut off silently.
-const IDENTIFIER_BYTES_MAX: usize = 63;
 /// Redis's own largest value for whole seconds.
 const SECONDS_MAX: u64 = 2_147_483_647;
 /// The longest lag of a touch: a crash shortens a session by as much.
@@ -77,6 +72,9 @@ const VALUE_BYTES_MAX: u64 = 512 * 1024 * 1024;
 const KEY_BYTES_MAX: u64 = 2600;
 /// The most rows of one pruning transaction: it delays the writes behind it.
 const PRUNE_BATCH_MAX: u64 = 100_000;
+
+/// The most denials that are remembered: each keeps up to 4 KiB of what a client sent.
+const ACL_LOG_MAX: u64 = 100_000;
 
 /// All settings, in the order of the documentation.
 pub const ROWS: &[Row] = &[
@@ -139,13 +137,49 @@ pub const ROWS: &[Row] = &[
         name: "requirepass",
         syntax: Syntax::Text { placeholder: "PASSWORD", expected: "a password, or nothing for none" },
         default: "",
-        help: "password that clients must give by AUTH or HELLO; empty for none",
+        help: "password of the default user, which clients must give by AUTH or HELLO; empty for none",
         changes: Changes::AnyTime,
         apply: |settings, given| {
             let password = Some(given.text).filter(|text| !text.is_empty());
             put(&mut settings.requirepass, Ok(password.map(Secret::new)))
         },
         show: |settings| settings.requirepass.as_ref().map_or_else(String::new, |secret| secret.expose().to_owned()),
+    },
+    Row {
+        name: "requirepass-file",
+        syntax: Syntax::Text { placeholder: "FILE", expected: "the path of a file, or nothing" },
+        default: "",
+        help: "file whose content is requirepass, such as a container's secret; a line end at its end is not part of it",
+        changes: Changes::AtStart,
+        apply: |settings, given| put(&mut settings.requirepass_file, Ok(path(given))),
+        show: |settings| settings.requirepass_file.clone().unwrap_or_default(),
+    },
+    Row {
+        name: "aclfile",
+        syntax: Syntax::Text { placeholder: "FILE", expected: "the path of a file, or nothing" },
+        default: "",
+        help: "file with the users, one line each as ACL LIST shows them; ACL SAVE writes it",
+        changes: Changes::AtStart,
+        apply: |settings, given| put(&mut settings.aclfile, Ok(path(given))),
+        show: |settings| settings.aclfile.clone().unwrap_or_default(),
+    },
+    Row {
+        name: "acl-pubsub-default",
+        syntax: Syntax::Choice(PubsubDefault::names),
+        default: "resetchannels",
+        help: "whether a new user may use all channels or none",
+        changes: Changes::AnyTime,
+        apply: |settings, given| put(&mut settings.acl_pubsub_default, given.choice()),
+        show: |settings| settings.acl_pubsub_default.name().to_owned(),
+    },
+    Row {
+        name: "acllog-max-len",
+        syntax: Syntax::Integer { min: 0, max: ACL_LOG_MAX },
+        default: "128",
+        help: "the most denials that ACL LOG remembers",
+        changes: Changes::AnyTime,
+        apply: |settings, given| put(&mut settings.acllog_max_len, given.integer()),
+        show: |settings| settings.acllog_max_len.to_string(),
     },
     Row {
         name: "durability",
@@ -322,47 +356,4 @@ pub const ROWS: &[Row] = &[
 pub(super) fn put<T>(setting: &mut T, value: Result<T, Invalid>) -> Result<(), Invalid> {
     *setting = value?;
     Ok(())
-}
-
-fn bind(given: &Given<'_>) -> Result<Vec<IpAddr>, Invalid> {
-    let address = |word: &str| match word {
-        "localhost" => Ok(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-        "*" => Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
-        _ => word.parse().map_err(|_| given.unexpected()),
-    };
-    let addresses = given.words().map(address).collect::<Result<Vec<_>, _>>()?;
-    if (1..=BIND_MAX).contains(&addresses.len()) { Ok(addresses) } else { Err(given.unexpected()) }
-}
-
-fn session_tables(given: &Given<'_>) -> Result<Vec<SessionTableName>, Invalid> {
-    // The last equals sign divides: a prefix may hold one, a table's name does not.
-    let name = |word: &str| {
-        let (prefix, table) =
-            word.rsplit_once('=').filter(|(_, table)| is_table(table)).ok_or_else(|| given.unexpected())?;
-        Ok(SessionTableName { prefix: prefix.to_owned(), table: table.to_owned() })
-    };
-    given.words().map(name).collect()
-}
-
-fn is_table(table: &str) -> bool {
-    let is_identifier =
-        |part: &str| !part.is_empty() && part.len() <= IDENTIFIER_BYTES_MAX && !part.contains(['\0', '"']);
-    let parts: Vec<&str> = table.split('.').collect();
-    parts.len() <= 2 && parts.iter().all(|part| is_identifier(part))
-}
-
-fn metrics_addr(given: &Given<'_>) -> Result<Option<SocketAddr>, Invalid> {
-    match given.text {
-        "" | "off" => Ok(None),
-        text => text.parse().map(Some).map_err(|_| given.unexpected()),
-    }
-}
-
-fn timezone(given: &Given<'_>) -> Result<Option<String>, Invalid> {
-    let is_name = |text: &str| text.chars().all(|letter| letter.is_ascii_alphanumeric() || "/_+-:".contains(letter));
-    match given.text {
-        "" => Ok(None),
-        text if is_name(text) => Ok(Some(text.to_owned())),
-        _ => Err(given.unexpected()),
-    }
 }

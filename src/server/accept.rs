@@ -161,7 +161,7 @@ async fn welcome(app: Arc<App>, accepted: Accepted, signals: Signals) {
                 None => return Ok(()),
             },
         };
-        let client = Client::new(info, !app.needs_password());
+        let client = Client::new(info, &app.users);
         serve::serve(Arc::clone(&app), client, stream, signals).await;
         Ok::<(), std::io::Error>(())
     };

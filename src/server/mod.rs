@@ -16,9 +16,9 @@ use parking_lot::RwLock;
 use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
 
-use crate::app::{App, Clients, Limits};
+use crate::app::{App, Clients, Limits, Users};
 use crate::clock::Clock;
-use crate::commands::table;
+use crate::commands::{acl, table};
 use crate::config::{Durability, Loaded};
 use crate::database::write_through::{Status, WriteThrough};
 use crate::database::{self, Database, DatabaseError, DatabaseSettings};
@@ -48,6 +48,9 @@ pub enum ServerError {
     /// The database cannot be used.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+    /// The aclfile cannot be used.
+    #[error("aclfile: {0}")]
+    Acl(String),
     /// Another server took the database over.
     #[error("another server owns the database now: {0}")]
     Fenced(String),
@@ -98,6 +101,7 @@ pub async fn run(loaded: Loaded, options: Options, shutdown: impl Future<Output 
     let exporter = export(&loaded, &metrics, tls.as_ref())?;
     let app = Arc::new(App {
         limits: Limits::new(&settings),
+        users: Users::new(settings.password()),
         settings: RwLock::new(settings),
         tls,
         clock: options.clock,
@@ -111,6 +115,7 @@ pub async fn run(loaded: Loaded, options: Options, shutdown: impl Future<Output 
         started: Instant::now(),
         logging: options.logging,
     });
+    acl::load_at_start(&app.users, &app.settings.read()).map_err(ServerError::Acl)?;
     if let Some(listening) = options.listening {
         // A caller that does not wait for the address is fine.
         let _ = listening.send(address);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tracing::debug;
 
 use super::stream::{LAST_BYTES, Reader, Stream, Writer};
@@ -98,6 +98,7 @@ impl Connection {
         let (mut from, mut to) = stream.split();
         // One future for the whole life: made anew in each round it would cost each request a lock that all share.
         let mut stopped = pin!(stop(&mut stopping));
+        let mut expelled = self.client.info.expelled();
         let mut last_read = None;
         loop {
             self.execute_buffered(&mut to).await;
@@ -128,6 +129,7 @@ impl Connection {
                     self.closing |= changed.is_err();
                 }
                 () = idled(&mut last_read, idle) => return Ok(()),
+                () = ended(&mut expelled) => return Ok(()),
                 () = &mut stopped => return self.finish(from, to).await,
             }
         }
@@ -345,6 +347,15 @@ impl Connection {
 async fn idled(since: &mut Option<tokio::time::Instant>, limit: Option<Duration>) {
     match limit {
         Some(limit) => tokio::time::sleep_until(*since.get_or_insert_with(tokio::time::Instant::now) + limit).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Ready once the connection is expelled.
+async fn ended(expelled: &mut Option<oneshot::Receiver<()>>) {
+    match expelled {
+        // Nobody sends anything: the sender is dropped.
+        Some(expelled) => drop(expelled.await),
         None => std::future::pending().await,
     }
 }

@@ -85,6 +85,7 @@ impl Agreement {
             Self::Differs => expected != actual,
             Self::Within(most) => all_pairs(expected, actual, |one, other| within(one, other, most)),
             Self::Unordered => all_pairs(expected, actual, |one, other| sorted(one) == sorted(other)),
+            Self::Words => all_pairs(expected, actual, |one, other| with_sorted_words(one) == with_sorted_words(other)),
             Self::Kind => all_pairs(expected, actual, |one, other| kind(one) == kind(other)),
         }
     }
@@ -113,6 +114,20 @@ fn sorted(frame: &Frame) -> Frame {
         items.sort();
     }
     Frame::Aggregate(*kind, Some(items))
+}
+
+fn with_sorted_words(frame: &Frame) -> Frame {
+    match frame {
+        Frame::Bulk(kind, Some(text)) => {
+            let mut words: Vec<_> = text.split(|byte| *byte == b' ').collect();
+            words.sort_unstable();
+            Frame::Bulk(*kind, Some(words.join(&b' ')))
+        }
+        Frame::Aggregate(kind, Some(items)) => {
+            Frame::Aggregate(*kind, Some(items.iter().map(with_sorted_words).collect()))
+        }
+        Frame::Line(..) | Frame::Bulk(_, None) | Frame::Aggregate(_, None) => frame.clone(),
+    }
 }
 
 /// The announcing byte, of an error its code too.

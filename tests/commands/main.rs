@@ -7,6 +7,7 @@
 mod support;
 
 mod access;
+mod acl;
 mod bad_input;
 mod coverage;
 mod differential;
@@ -28,6 +29,7 @@ const SCRIPTS: &[(&str, &str)] = &[
     ("expiry", include_str!("scripts/expiry.txt")),
     ("keyspace", include_str!("scripts/keyspace.txt")),
     ("transactions", include_str!("scripts/transactions.txt")),
+    ("acl", include_str!("scripts/acl.txt")),
     ("connection", include_str!("scripts/connection.txt")),
     ("server", include_str!("scripts/server.txt")),
     ("protocol", include_str!("scripts/protocol.txt")),
@@ -71,6 +73,8 @@ replies_equal_redis! {
     the_keyspace_replies_as_redis_does_in_resp3: "keyspace" in RESP 3;
     transactions_reply_as_redis_does: "transactions" in RESP 2;
     transactions_reply_as_redis_does_in_resp3: "transactions" in RESP 3;
+    users_may_do_as_redis_lets_them: "acl" in RESP 2;
+    users_may_do_as_redis_lets_them_in_resp3: "acl" in RESP 3;
     connections_reply_as_redis_does: "connection" in RESP 2;
     connections_reply_as_redis_does_in_resp3: "connection" in RESP 3;
     the_server_replies_as_redis_does: "server" in RESP 2;

@@ -6,6 +6,7 @@
 //! @b GET key                    by another connection (a, b, c …; `a` without a mark)
 //! @~1 TTL key                   integers may differ by 1
 //! @unordered KEYS *             lists may come in any order
+//! @words ACL GETUSER user       strings may have their words in any order
 //! @kind LASTSAVE                only the kind of the reply must agree, of an error its first word
 //! @differs CLIENT SETINFO …     the replies must differ (say why in a comment)
 //! @raw 2 "PING\r\nPING\r\n"     these bytes, which have two replies
@@ -36,6 +37,8 @@ pub enum Agreement {
     Within(i64),
     /// Every byte, but lists may come in any order.
     Unordered,
+    /// Every byte, but the words of a string may come in any order.
+    Words,
     /// The kind of reply.
     Kind,
     /// Nothing: they must differ.
@@ -71,6 +74,7 @@ fn parse_line(place: String, line: &str) -> Step {
         rest = behind.trim_start();
         match mark {
             "unordered" => step.agreement = Agreement::Unordered,
+            "words" => step.agreement = Agreement::Words,
             "kind" => step.agreement = Agreement::Kind,
             "differs" => step.agreement = Agreement::Differs,
             "closed" => {

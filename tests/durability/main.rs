@@ -26,6 +26,7 @@ mod refusals;
 mod starts;
 mod stops;
 mod touches;
+mod users;
 mod victim;
 
 use support::server;

@@ -31,17 +31,18 @@ const PATIENT: &[&str] = &["--write-timeout", "20s"];
 const TRACED_BYTES_MAX: &str = "1000000";
 
 /// strace, attached to processes and to all that they start.
-struct Strace {
+pub struct Strace {
     child: Child,
     folder: TempDir,
 }
 
 impl Strace {
-    fn attach(pids: &[u32]) -> Self {
+    /// Traces these calls.
+    pub fn attach(pids: &[u32], calls: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut command = dying_with_us("strace");
         command.args(["-f", "-y", "-a", "1", "-s", TRACED_BYTES_MAX, "-e", "signal=none", "-e"]);
-        command.arg(format!("trace={}", trace::CALLS)).arg("-o").arg(folder.path().join("trace"));
+        command.arg(format!("trace={calls}")).arg("-o").arg(folder.path().join("trace"));
         for pid in pids {
             command.args(["-p", &pid.to_string()]);
         }
@@ -57,7 +58,7 @@ impl Strace {
     }
 
     /// Lets the processes go on without it; answers the trace.
-    fn end(mut self) -> String {
+    pub fn end(mut self) -> String {
         let asked = std::process::Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
         assert!(asked.is_ok_and(|status| status.success()), "cannot end strace");
         wait_for("the end of strace", || self.child.try_wait().expect("a status"));
@@ -112,7 +113,7 @@ fn trace_writes(server: &Server, database: &[u32], is_log: impl Fn(&str) -> bool
     let next = AtomicUsize::new(0);
     // Tables are made and statements prepared before.
     set(&mut server.connect(), &next, 1);
-    let strace = Strace::attach(&[database, &[server.pid()]].concat());
+    let strace = Strace::attach(&[database, &[server.pid()]].concat(), trace::CALLS);
     let mut connection = server.connect();
     (0..SINGLE).for_each(|_| set(&mut connection, &next, 1));
     thread::scope(|scope| {

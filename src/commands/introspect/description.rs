@@ -1,6 +1,7 @@
 //! A row as COMMAND INFO and COMMAND DOCS describe it. What it says must follow from the row alone.
 
-use super::super::table::{Flag, Group, Handler, KeyPositions, Loads, Row, full_name};
+use super::super::acl::category;
+use super::super::table::{Flag, KeyPositions, Loads, Row, full_name};
 use super::arguments;
 use crate::protocol::Reply;
 
@@ -29,7 +30,7 @@ pub(super) fn of(row: &'static Row) -> Reply {
         Reply::Integer(first),
         Reply::Integer(last),
         Reply::Integer(step),
-        words(&categories(row)),
+        words(&category::of(row).map(|category| category.tag).collect::<Vec<_>>()),
         // Tips are for proxies that spread commands over several servers.
         Reply::Set(Vec::new()),
         Reply::Set(key_specification(row).into_iter().collect()),
@@ -54,39 +55,12 @@ pub(super) fn documentation(row: &'static Row) -> Reply {
     Reply::Map(parts)
 }
 
-/// Whether a command is in an ACL category, given without the `@`.
-pub(super) fn is_in_category(row: &Row, category: &[u8]) -> bool {
-    categories(row).iter().any(|name| name.as_bytes().strip_prefix(b"@") == Some(category))
-}
-
 fn words(words: &[&'static str]) -> Reply {
     Reply::Set(words.iter().map(|word| Reply::Simple(word)).collect())
 }
 
 fn flags(row: &Row) -> Vec<&'static str> {
     FLAG_NAMES.iter().filter(|(flag, _)| row.has(*flag)).flat_map(|(_, names)| names.iter().copied()).collect()
-}
-
-/// Redis derives the categories from flags and group too; a mere container has no group of its own.
-fn categories(row: &Row) -> Vec<&'static str> {
-    let is_container = matches!(row.handler, Handler::Container(_));
-    let is_of = |group: Group| row.group == group && !is_container;
-    let touches_keys = row.has(Flag::Write) || row.has(Flag::Readonly);
-    [
-        ("@keyspace", (is_of(Group::Generic) && !row.has(Flag::Connection)) || (is_of(Group::Server) && touches_keys)),
-        ("@read", row.has(Flag::Readonly)),
-        ("@write", row.has(Flag::Write)),
-        ("@string", is_of(Group::String)),
-        ("@admin", row.has(Flag::Admin)),
-        ("@fast", row.has(Flag::Fast)),
-        ("@slow", !row.has(Flag::Fast)),
-        ("@dangerous", row.has(Flag::Admin) || row.has(Flag::Dangerous)),
-        ("@connection", is_of(Group::Connection) || row.has(Flag::Connection)),
-        ("@transaction", is_of(Group::Transactions)),
-    ]
-    .into_iter()
-    .filter_map(|(name, is_in)| is_in.then_some(name))
-    .collect()
 }
 
 /// First key, last key and distance, all zero without keys.
@@ -124,7 +98,7 @@ fn typed(kind: &'static str, specification: Reply) -> Reply {
 }
 
 fn key_flags(row: &Row) -> Vec<&'static str> {
-    let reads_values = !matches!(row.loads, Loads::Never);
+    let reads_values = row.has(Flag::Access) || row.has(Flag::AccessFirst) || matches!(row.loads, Loads::ValuesIf(_));
     [
         ("RW", row.has(Flag::Write)),
         ("RO", !row.has(Flag::Write)),
