@@ -3,7 +3,9 @@
 pub mod client;
 pub mod clients;
 mod limits;
+mod seats;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +21,7 @@ use crate::telemetry::metrics::Metrics;
 pub use client::{Client, Transaction};
 pub use clients::{ClientInfo, Clients};
 pub use limits::Limits;
+pub use seats::{Full, Seat, Seats};
 
 /// What lives as long as the process.
 #[derive(Debug)]
@@ -39,6 +42,8 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// All connections.
     pub clients: Clients,
+    /// Who may connect.
+    pub seats: Seats,
     /// 40 hexadecimal digits, new at each start.
     pub run_id: String,
     /// The port that is listened on.
@@ -64,10 +69,14 @@ impl App {
             .map(|seconds| Duration::from_secs(seconds.into()))
     }
 
-    /// How many clients may be connected.
-    #[must_use]
-    pub fn clients_max(&self) -> usize {
-        self.settings.read().maxclients as usize
+    /// A seat for a connection from this address.
+    ///
+    /// # Errors
+    /// When `maxclients` or `maxclients-per-address` is reached.
+    pub fn take_seat(&self, address: IpAddr) -> Result<Seat, Full> {
+        let settings = self.settings.read();
+        let address_max = Some(settings.maxclients_per_address as usize).filter(|most| *most > 0);
+        self.seats.take(address, settings.maxclients as usize, address_max)
     }
 
     /// Makes those parts that keep a setting of their own follow a change of the settings.

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tracing::{debug, error, warn};
 
 use super::serve::{self, Signals};
-use crate::app::{App, Client};
+use crate::app::{App, Client, Full, Seat};
 
 /// Connections that wait for a worker to take them; the kernel's backlog holds more.
 const HANDOVER_MAX: usize = 1_024;
@@ -22,16 +22,20 @@ const HANDOVER_MAX: usize = 1_024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 const FULL: &str = "-ERR max number of clients reached\r\n";
+const FULL_FOR_ADDRESS: &str = "-ERR max number of clients of this address reached\r\n";
 
 /// Redis's words for protected mode (networking.c, `acceptCommonHandler`), with what applies here.
 const PROTECTED: &str = "-DENIED Sojourn is running in protected mode because protected mode is enabled and no password is set for the \
     default user. In this mode connections are only accepted from the loopback interface. If you want to connect from external computers, \
     set a password with 'requirepass', or disable protected mode with 'protected-mode no' if the network is trusted.\r\n";
 
+/// A connection and the seat that it takes.
+type Guest = (std::net::TcpStream, Seat);
+
 /// One worker's end of the handover.
 #[derive(Clone, Debug)]
 struct Worker {
-    connections: mpsc::Sender<std::net::TcpStream>,
+    connections: mpsc::Sender<Guest>,
     load: Arc<AtomicUsize>,
 }
 
@@ -63,12 +67,12 @@ impl Workers {
     }
 
     /// Hands a connection to the worker with the fewest.
-    async fn hand_over(&self, stream: TcpStream) {
+    async fn hand_over(&self, stream: TcpStream, seat: Seat) {
         let Ok(stream) = stream.into_std() else { return };
         if let Some(worker) = self.workers.iter().min_by_key(|worker| worker.load.load(Ordering::Relaxed)) {
             worker.load.fetch_add(1, Ordering::Relaxed);
             // A worker ends only when the server stops; the connection is closed then.
-            let _ = worker.connections.send(stream).await;
+            let _ = worker.connections.send((stream, seat)).await;
         }
     }
 
@@ -86,7 +90,7 @@ impl Workers {
 /// A worker: serves what it is handed, until the server stops and its connections have ended.
 async fn work(
     app: Arc<App>,
-    mut handed: mpsc::Receiver<std::net::TcpStream>,
+    mut handed: mpsc::Receiver<Guest>,
     load: Arc<AtomicUsize>,
     stopping: watch::Receiver<bool>,
 ) {
@@ -96,12 +100,13 @@ async fn work(
     tokio::spawn(relay_settlements(app.write_through.settlements(), relay));
     loop {
         tokio::select! {
-            stream = handed.recv() => {
-                let Some(stream) = stream else { break };
+            guest = handed.recv() => {
+                let Some((stream, seat)) = guest else { break };
                 let (app, load) = (Arc::clone(&app), Arc::clone(&load));
                 let signals = Signals { settlements: settlements.clone(), stopping: stopping.clone() };
                 tasks.spawn(async move {
                     welcome(app, stream, signals).await;
+                    drop(seat);
                     load.fetch_sub(1, Ordering::Relaxed);
                 });
             }
@@ -172,9 +177,9 @@ pub async fn accept(listener: TcpListener, app: Arc<App>, workers: Arc<Workers>,
             _ = stopping.wait_for(|stopping| *stopping) => return,
         };
         match accepted {
-            Ok((stream, peer)) => match refusal(&app, peer) {
-                None => workers.hand_over(stream).await,
-                Some(line) => {
+            Ok((stream, peer)) => match admit(&app, peer) {
+                Ok(seat) => workers.hand_over(stream, seat).await,
+                Err(line) => {
                     app.metrics.connections_rejected.increment();
                     tokio::spawn(serve::refuse(stream, line));
                 }
@@ -187,12 +192,13 @@ pub async fn accept(listener: TcpListener, app: Arc<App>, workers: Arc<Workers>,
     }
 }
 
-/// Why a connection from this peer is not served.
-fn refusal(app: &App, peer: SocketAddr) -> Option<&'static str> {
-    if app.clients.count() >= app.clients_max() {
-        return Some(FULL);
-    }
-    (app.is_protected() && !is_loopback(peer.ip())).then_some(PROTECTED)
+/// A seat for a connection from this peer, or what it is told instead.
+fn admit(app: &App, peer: SocketAddr) -> Result<Seat, &'static str> {
+    let seat = app.take_seat(peer.ip()).map_err(|full| match full {
+        Full::Everywhere => FULL,
+        Full::ForAddress => FULL_FOR_ADDRESS,
+    })?;
+    if app.is_protected() && !is_loopback(peer.ip()) { Err(PROTECTED) } else { Ok(seat) }
 }
 
 /// An IPv4 address may come mapped into IPv6.
@@ -221,7 +227,7 @@ mod tests {
 
     #[test]
     fn refusals_are_one_error_line_each() {
-        for line in [FULL, PROTECTED] {
+        for line in [FULL, FULL_FOR_ADDRESS, PROTECTED] {
             assert!(line.starts_with('-') && line.ends_with("\r\n"), "{line:?}");
             assert_eq!(line.matches('\n').count(), 1, "{line:?}");
         }

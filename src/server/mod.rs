@@ -2,8 +2,11 @@
 //! before the keys are known, and never ends by itself before everything acknowledged is committed.
 
 pub mod accept;
+mod input;
+mod output;
 pub mod serve;
 pub mod start;
+mod wait;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -15,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
 
-use crate::app::{App, Clients, Limits};
+use crate::app::{App, Clients, Limits, Seats};
 use crate::clock::Clock;
 use crate::commands::table;
 use crate::config::{Durability, Loaded, Settings};
@@ -99,6 +102,7 @@ pub async fn run(loaded: Loaded, options: Options, shutdown: impl Future<Output 
         database: RwLock::new(database.description()),
         metrics,
         clients: Clients::default(),
+        seats: Seats::default(),
         run_id,
         port: address.port(),
         started: Instant::now(),

@@ -4,47 +4,52 @@
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::WriteHalf;
 use tokio::sync::watch;
-use tracing::debug;
+use tracing::{debug, warn};
 
+use super::input::read_more;
+use super::output::Output;
+use super::wait::{Wait, until};
 use crate::app::{App, Client};
-use crate::commands::error::CommandError;
 use crate::commands::execute::{self, Step};
 use crate::database::DatabaseError;
-use crate::database::unit::Outcome;
 use crate::keyspace::Tickets;
-use crate::protocol::{Protocol, ProtocolError, Reply, Request, RequestLimits, RequestReader};
-
-/// Replies that one connection may have in flight: enough to fill a few batches; more stay in the socket.
-const HELD_REPLIES_MAX: usize = 8_192;
+use crate::protocol::{ProtocolError, Reply, Request, RequestLimits, RequestReader};
 
 /// Requests that are taken off the buffer before they are executed, so that their cold values load in one query.
 const REQUESTS_TOGETHER_MAX: usize = 256;
 
-/// Bytes of replies that wait for a client that does not read; more commands are not executed meanwhile.
-const OUTPUT_BYTES_MAX: usize = 1024 * 1024;
-
-/// Bytes of an unfinished request (Redis: `client-query-buffer-limit`); the connection is closed beyond.
-const INPUT_BYTES_MAX: usize = 1024 * 1024 * 1024;
+/// For how many requests an idle connection keeps room.
+const REQUESTS_KEPT: usize = 8;
 
 /// How many requests are worth a look-up beforehand, and for how many keys what was looked up surely stays in the cache.
 const PREFETCH_MIN: usize = 4;
 const PREFETCH_KEYS_MAX: usize = 64;
 
-/// How much is read at once.
-const READ_BYTES: usize = 16 * 1024;
+/// Pieces of replies that are sent before the other connections of the thread get their turn.
+const PIECES_TOGETHER_MAX: usize = 16;
+
+/// How much of what a client has sent by then is still read when the server stops.
+const LAST_REQUESTS_BYTES: usize = 1024 * 1024;
 
 /// How long a connection that ends may take to send its last replies.
 const LAST_REPLIES: Duration = Duration::from_secs(1);
 
 /// What a command answers that waited when the server stopped.
 const STOPPING: &str = "MISCONF the server stops: what this command waits for may not be committed yet";
+
+/// Whether replies are left that may be sent, as far as is known.
+#[derive(PartialEq, Eq)]
+enum More {
+    Ready,
+    Later,
+}
 
 /// What wakes a connection besides its client.
 #[derive(Clone, Debug)]
@@ -55,15 +60,6 @@ pub struct Signals {
     pub stopping: watch::Receiver<bool>,
 }
 
-/// A reply, and what it waits for.
-#[derive(Debug)]
-struct Held {
-    reply: Reply,
-    tickets: Tickets,
-    /// A HELLO behind it does not change how it is written.
-    protocol: Protocol,
-}
-
 /// One connection's state.
 struct Connection {
     app: Arc<App>,
@@ -71,13 +67,16 @@ struct Connection {
     reader: RequestReader,
     input: BytesMut,
     requests: VecDeque<Request>,
-    held: VecDeque<Held>,
-    output: BytesMut,
+    output: Output,
     settlements: watch::Receiver<u64>,
     stopping: watch::Receiver<bool>,
     /// What the reader refused, until the requests before it are executed.
     broken: Option<ProtocolError>,
     closing: bool,
+    /// How long nothing was read.
+    idle: Wait,
+    /// How long the client has lacked its password.
+    stranger: Wait,
 }
 
 /// Serves one connection until it ends or the server stops.
@@ -89,12 +88,13 @@ pub async fn serve(app: Arc<App>, client: Client, stream: TcpStream, signals: Si
         reader: RequestReader::new(),
         input: BytesMut::new(),
         requests: VecDeque::new(),
-        held: VecDeque::new(),
-        output: BytesMut::new(),
+        output: Output::default(),
         settlements,
         stopping: stopping.clone(),
         broken: None,
         closing: false,
+        idle: Wait::default(),
+        stranger: Wait::default(),
     };
     if let Err(error) = connection.run(stream, stopping).await {
         debug!(%error, "a connection broke");
@@ -106,61 +106,95 @@ impl Connection {
         let (mut from, mut to) = stream.split();
         // One future for the whole life: made anew in each round it would cost each request a lock that all share.
         let mut stopped = pin!(stop(&mut stopping));
-        let mut last_read = None;
         loop {
             self.execute_buffered(&to).await;
             self.release_replies();
-            self.send_now(&to)?;
-            if self.closing && self.held.is_empty() && self.output.is_empty() {
+            if self.send_now(&to)? == More::Ready {
+                // However fast a client reads a huge reply, the others of this thread get their turns.
+                tokio::task::yield_now().await;
+            }
+            if self.closing && self.output.is_sent() {
                 return to.shutdown().await;
             }
-            let idle = self.idle_limit();
+            if self.must_close() {
+                return Ok(());
+            }
+            let (may_read, deadline) = (self.may_read(), self.deadline());
             tokio::select! {
-                read = read_more(&mut from, &mut self.input), if self.may_read() => {
+                read = read_more(&mut from, &mut self.input), if may_read => {
                     let count = read?;
                     self.app.metrics.net_input_bytes.add(count as u64);
-                    last_read = None;
+                    self.idle = Wait::default();
                     // A client that closed its side still gets the replies of what it sent.
-                    self.closing |= count == 0 || self.input.len() > INPUT_BYTES_MAX;
+                    self.closing |= count == 0;
                 }
-                written = to.write_buf(&mut self.output), if !self.output.is_empty() => {
+                written = to.write_buf(&mut self.output), if self.output.has_remaining() => {
                     self.app.metrics.net_output_bytes.add(written? as u64);
                 }
-                changed = self.settlements.changed(), if !self.held.is_empty() => {
+                changed = self.settlements.changed(), if self.output.waits() => {
                     self.closing |= changed.is_err();
                 }
-                () = idled(&mut last_read, idle) => return Ok(()),
+                () = until(deadline) => {}
                 () = &mut stopped => return self.finish(from, to).await,
             }
         }
     }
 
     /// Sends what the socket takes at once; usually all of it, so that nothing has to wait for its readiness.
-    fn send_now(&mut self, to: &WriteHalf<'_>) -> std::io::Result<()> {
-        if self.output.is_empty() {
-            return Ok(());
-        }
-        match to.try_write(&self.output) {
-            Ok(written) => {
-                self.output.advance(written);
-                self.app.metrics.net_output_bytes.add(written as u64);
-                Ok(())
+    fn send_now(&mut self, to: &WriteHalf<'_>) -> std::io::Result<More> {
+        for _ in 0..PIECES_TOGETHER_MAX {
+            self.output.write_out();
+            if !self.output.has_remaining() {
+                return Ok(More::Later);
             }
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(error),
+            match to.try_write(self.output.chunk()) {
+                Ok(written) => {
+                    self.output.advance(written);
+                    self.app.metrics.net_output_bytes.add(written as u64);
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(More::Later),
+                Err(error) => return Err(error),
+            }
         }
+        self.output.write_out();
+        Ok(More::Ready)
+    }
+
+    /// Whether the connection ends at once: for what its client makes the server keep, or for its time.
+    fn must_close(&mut self) -> bool {
+        let (metrics, address) = (&self.app.metrics, self.client.info.address);
+        if self.input.len() > self.app.limits.query_bytes_max() {
+            metrics.query_limit_disconnections.increment();
+            warn!(%address, "a client was closed: its unfinished request reached client-query-buffer-limit");
+            return true;
+        }
+        if self.client.overruns || self.output.exceeds(&self.app.limits.output()) {
+            metrics.output_limit_disconnections.increment();
+            warn!(%address, "a client was closed: what it left unread reached client-output-buffer-limit");
+            return true;
+        }
+        self.deadline().is_some_and(|end| end <= Instant::now())
+    }
+
+    /// When the connection ends if nothing happens.
+    fn deadline(&mut self) -> Option<Instant> {
+        let limits = &self.app.limits;
+        let idle = self.idle.end(limits.idle_timeout().filter(|_| !self.output.waits()));
+        let stranger = self.stranger.end(limits.auth_timeout().filter(|_| !self.client.authenticated));
+        [idle, stranger, self.output.soft_end(&limits.output())].into_iter().flatten().min()
     }
 
     /// The server stops: answers what was received, and ends.
     async fn finish(mut self, from: tokio::net::tcp::ReadHalf<'_>, mut to: WriteHalf<'_>) -> std::io::Result<()> {
-        while self.input.len() < OUTPUT_BYTES_MAX && matches!(from.try_read_buf(&mut self.input), Ok(1..)) {}
+        while self.input.len() < LAST_REQUESTS_BYTES && matches!(from.try_read_buf(&mut self.input), Ok(1..)) {}
         loop {
             self.execute_buffered(&to).await;
             self.release_replies();
-            if self.held.is_empty() && self.output.is_empty() {
+            self.output.write_out();
+            if self.output.is_sent() {
                 return to.shutdown().await;
             }
-            if self.output.is_empty() {
+            if !self.output.has_remaining() {
                 if self.settlements.changed().await.is_err() {
                     return Ok(());
                 }
@@ -170,22 +204,21 @@ impl Connection {
         }
     }
 
-    fn may_read(&self) -> bool {
+    fn may_read(&mut self) -> bool {
         !self.closing && self.requests.is_empty() && self.may_execute()
     }
 
-    fn may_execute(&self) -> bool {
-        self.held.len() < HELD_REPLIES_MAX && self.output.len() < OUTPUT_BYTES_MAX
-    }
-
-    fn idle_limit(&self) -> Option<Duration> {
-        self.app.limits.idle_timeout().filter(|_| self.held.is_empty())
+    fn may_execute(&mut self) -> bool {
+        !self.output.is_full(self.client.authenticated)
+            && !self.client.overruns
+            && !self.output.exceeds(&self.app.limits.output())
     }
 
     /// Executes the requests in the buffer, as far as the limits let it.
     async fn execute_buffered(&mut self, to: &WriteHalf<'_>) {
         while self.may_execute() && !self.client.close_after_reply {
             if self.requests.is_empty() && !self.parse() {
+                self.let_go_of_input();
                 return self.refuse_broken();
             }
             self.prefetch();
@@ -199,6 +232,16 @@ impl Connection {
                     self.requests.clear();
                 }
             }
+        }
+    }
+
+    /// An idle connection keeps no buffer: the rest of an empty one would keep the whole.
+    fn let_go_of_input(&mut self) {
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
+        if self.requests.capacity() > REQUESTS_KEPT {
+            self.requests = VecDeque::new();
         }
     }
 
@@ -288,7 +331,7 @@ impl Connection {
         loop {
             self.release_replies();
             // A client that is gone is noticed when the connection goes on.
-            if self.send_now(to).is_err() || self.held.is_empty() || self.settlements.changed().await.is_err() {
+            if self.send_now(to).is_err() || !self.output.waits() || self.settlements.changed().await.is_err() {
                 return;
             }
         }
@@ -321,39 +364,14 @@ impl Connection {
             self.client.unsaved.add(tickets);
             Tickets::new()
         };
-        if tickets.is_empty() && self.held.is_empty() {
-            reply.encode(self.client.protocol, &mut self.output);
-        } else {
-            self.held.push_back(Held { reply, tickets, protocol: self.client.protocol });
-        }
+        self.output.push(reply, tickets, self.client.protocol);
     }
 
-    /// Moves the replies whose tickets are settled to the output, in order.
+    /// Looks which replies may be sent now, in order.
     fn release_replies(&mut self) {
         // Marked as seen before the tickets are looked at: what is settled afterwards wakes us.
         self.settlements.borrow_and_update();
-        while let Some(held) = self.held.front() {
-            let outcome = Outcome::of_all(&held.tickets);
-            if outcome == Outcome::Pending {
-                return;
-            }
-            let Some(Held { reply, protocol, .. }) = self.held.pop_front() else { return };
-            let error = CommandError::of_outcome(outcome);
-            if error.is_some() {
-                self.client.unsaved.note(outcome);
-            }
-            let reply = error.map_or(reply, |error| Reply::Error(error.to_string()));
-            reply.encode(protocol, &mut self.output);
-        }
-    }
-}
-
-/// Ready once nothing was read for as long as `limit`; never without a limit. `since` is when this was first asked after
-/// the last read.
-async fn idled(since: &mut Option<tokio::time::Instant>, limit: Option<Duration>) {
-    match limit {
-        Some(limit) => tokio::time::sleep_until(*since.get_or_insert_with(tokio::time::Instant::now) + limit).await,
-        None => std::future::pending().await,
+        self.output.settle(|outcome| self.client.unsaved.note(outcome));
     }
 }
 
@@ -361,11 +379,6 @@ async fn idled(since: &mut Option<tokio::time::Instant>, limit: Option<Duration>
 async fn stop(stopping: &mut watch::Receiver<bool>) {
     // A sender that is gone has stopped, too.
     let _ = stopping.wait_for(|stopping| *stopping).await;
-}
-
-async fn read_more(from: &mut tokio::net::tcp::ReadHalf<'_>, input: &mut BytesMut) -> std::io::Result<usize> {
-    input.reserve(READ_BYTES);
-    from.read_buf(input).await
 }
 
 /// What a connection that is not wanted is told before it is closed.
