@@ -19,8 +19,8 @@ const HELD_REPLIES_MAX: usize = 8_192;
 /// Bytes of replies that are not sent yet; no more commands are executed meanwhile. A client that reads never has as many.
 const UNSENT_BYTES_MAX: usize = 1024 * 1024;
 
-/// The same for a client that has yet to authenticate: errors are all that it can be answered (Redis 7.0.15 closes the
-/// connection of one that leaves a kilobyte of them unread).
+/// The same for a client that has yet to authenticate, which is closed: errors are all that it can be answered, and no client
+/// library asks for a hundred of them at once (Redis 7.0.15 closes at a kilobyte).
 const UNSENT_BYTES_MAX_UNAUTHENTICATED: usize = 4 * 1024;
 
 /// Bytes that are written out before the socket takes them: one system call's worth. A larger reply comes in pieces.
@@ -118,9 +118,14 @@ impl Output {
         true
     }
 
+    /// How many replies wait for tickets, or stand behind one that does.
+    pub fn waiting(&self) -> usize {
+        self.held.len() - self.settled
+    }
+
     /// Whether a reply waits for its tickets.
     pub fn waits(&self) -> bool {
-        self.settled < self.held.len()
+        self.waiting() > 0
     }
 
     /// Whether everything is sent.

@@ -1,19 +1,21 @@
 //! One connection: executes all that is in the read buffer, goes on reading while commits are under way, and sends the
 //! replies in order, each when its tickets are committed. A reply that waits never stops the next command.
 
+mod closing;
+
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::WriteHalf;
 use tokio::sync::watch;
-use tracing::{debug, warn};
+use tracing::debug;
 
-use super::input::read_more;
+use super::input::{READ_BYTES, read_more};
 use super::output::Output;
 use super::wait::{Wait, until};
 use crate::app::{App, Client};
@@ -38,18 +40,14 @@ const PIECES_TOGETHER_MAX: usize = 16;
 /// How much of what a client has sent by then is still read when the server stops.
 const LAST_REQUESTS_BYTES: usize = 1024 * 1024;
 
+/// Replies that one connection may have waiting for commits where many units wait: enough that fifty of them fill batches.
+const SHARE_WHEN_CROWDED: usize = 64;
+
 /// How long a connection that ends may take to send its last replies.
 const LAST_REPLIES: Duration = Duration::from_secs(1);
 
 /// What a command answers that waited when the server stopped.
 const STOPPING: &str = "MISCONF the server stops: what this command waits for may not be committed yet";
-
-/// Whether replies are left that may be sent, as far as is known.
-#[derive(PartialEq, Eq)]
-enum More {
-    Ready,
-    Later,
-}
 
 /// What wakes a connection besides its client.
 #[derive(Clone, Debug)]
@@ -106,18 +104,24 @@ impl Connection {
         let (mut from, mut to) = stream.split();
         // One future for the whole life: made anew in each round it would cost each request a lock that all share.
         let mut stopped = pin!(stop(&mut stopping));
+        let mut has_more = false;
         loop {
-            self.execute_buffered(&to).await;
+            let is_held_up = self.execute_buffered(&to).await;
             self.release_replies();
-            if self.send_now(&to)? == More::Ready {
-                // However fast a client reads a huge reply, the others of this thread get their turns.
+            if self.must_close() {
+                return Ok(());
+            }
+            if self.send_now(&to)? || has_more {
+                // However fast a client sends or reads, the others of this thread get their turns.
                 tokio::task::yield_now().await;
             }
             if self.closing && self.output.is_sent() {
                 return to.shutdown().await;
             }
-            if self.must_close() {
-                return Ok(());
+            has_more = false;
+            if is_held_up && self.may_execute() {
+                tokio::task::yield_now().await;
+                continue;
             }
             let (may_read, deadline) = (self.may_read(), self.deadline());
             tokio::select! {
@@ -127,6 +131,7 @@ impl Connection {
                     self.idle = Wait::default();
                     // A client that closed its side still gets the replies of what it sent.
                     self.closing |= count == 0;
+                    has_more = count == READ_BYTES;
                 }
                 written = to.write_buf(&mut self.output), if self.output.has_remaining() => {
                     self.app.metrics.net_output_bytes.add(written? as u64);
@@ -141,47 +146,24 @@ impl Connection {
     }
 
     /// Sends what the socket takes at once; usually all of it, so that nothing has to wait for its readiness.
-    fn send_now(&mut self, to: &WriteHalf<'_>) -> std::io::Result<More> {
+    /// Answers whether more may be sent at once.
+    fn send_now(&mut self, to: &WriteHalf<'_>) -> std::io::Result<bool> {
         for _ in 0..PIECES_TOGETHER_MAX {
             self.output.write_out();
             if !self.output.has_remaining() {
-                return Ok(More::Later);
+                return Ok(false);
             }
             match to.try_write(self.output.chunk()) {
                 Ok(written) => {
                     self.output.advance(written);
                     self.app.metrics.net_output_bytes.add(written as u64);
                 }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(More::Later),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) => return Err(error),
             }
         }
         self.output.write_out();
-        Ok(More::Ready)
-    }
-
-    /// Whether the connection ends at once: for what its client makes the server keep, or for its time.
-    fn must_close(&mut self) -> bool {
-        let (metrics, address) = (&self.app.metrics, self.client.info.address);
-        if self.input.len() > self.app.limits.query_bytes_max() {
-            metrics.query_limit_disconnections.increment();
-            warn!(%address, "a client was closed: its unfinished request reached client-query-buffer-limit");
-            return true;
-        }
-        if self.client.overruns || self.output.exceeds(&self.app.limits.output()) {
-            metrics.output_limit_disconnections.increment();
-            warn!(%address, "a client was closed: what it left unread reached client-output-buffer-limit");
-            return true;
-        }
-        self.deadline().is_some_and(|end| end <= Instant::now())
-    }
-
-    /// When the connection ends if nothing happens.
-    fn deadline(&mut self) -> Option<Instant> {
-        let limits = &self.app.limits;
-        let idle = self.idle.end(limits.idle_timeout().filter(|_| !self.output.waits()));
-        let stranger = self.stranger.end(limits.auth_timeout().filter(|_| !self.client.authenticated));
-        [idle, stranger, self.output.soft_end(&limits.output())].into_iter().flatten().min()
+        Ok(true)
     }
 
     /// The server stops: answers what was received, and ends.
@@ -209,23 +191,23 @@ impl Connection {
     }
 
     fn may_execute(&mut self) -> bool {
-        !self.output.is_full(self.client.authenticated)
-            && !self.client.overruns
-            && !self.output.exceeds(&self.app.limits.output())
+        let is_full = self.output.is_full(self.client.authenticated) || self.client.overruns;
+        !is_full && !self.output.exceeds(&self.app.limits.output())
     }
 
-    /// Executes the requests in the buffer, as far as the limits let it.
-    async fn execute_buffered(&mut self, to: &WriteHalf<'_>) {
+    /// Executes the requests in the buffer; `true` when a limit left some of them.
+    async fn execute_buffered(&mut self, to: &WriteHalf<'_>) -> bool {
         while self.may_execute() && !self.client.close_after_reply {
             if self.requests.is_empty() && !self.parse() {
                 self.let_go_of_input();
-                return self.refuse_broken();
+                self.refuse_broken();
+                return false;
             }
             self.prefetch();
             while self.may_execute()
                 && let Some(request) = self.requests.pop_front()
             {
-                self.wait_for_room(&request).await;
+                self.wait_for_room(&request, to).await;
                 self.run_request(request, to).await;
                 if self.client.close_after_reply {
                     self.closing = true;
@@ -233,6 +215,7 @@ impl Connection {
                 }
             }
         }
+        !self.client.close_after_reply
     }
 
     /// An idle connection keeps no buffer: the rest of an empty one would keep the whole.
@@ -284,21 +267,26 @@ impl Connection {
     }
 
     fn limits(&self) -> RequestLimits {
-        if self.client.authenticated {
-            RequestLimits::authenticated(self.app.limits.bulk_bytes_max())
-        } else {
-            RequestLimits::unauthenticated()
-        }
+        let known = self.client.authenticated.then(|| RequestLimits::authenticated(self.app.limits.bulk_bytes_max()));
+        known.unwrap_or(RequestLimits::unauthenticated())
     }
 
-    /// At the limit of the queue to the database clients that write are slowed, not dropped.
-    async fn wait_for_room(&mut self, request: &Request) {
-        let full = |app: &App| !app.write_through.has_room() && !app.write_through.is_stopping();
-        while full(&self.app) && execute::may_write(request) {
-            if self.settlements.changed().await.is_err() {
+    /// At the limit of the queue to the database clients that write are slowed, not dropped. Long before, a client that has its
+    /// share under way waits: whoever comes next stands behind a few of each, and not behind all of a flood.
+    async fn wait_for_room(&mut self, request: &Request, to: &WriteHalf<'_>) {
+        while self.lacks_room() && execute::may_write(request) {
+            self.release_replies();
+            // A client that is gone is noticed when the connection goes on.
+            if self.send_now(to).is_err() || (self.lacks_room() && self.settlements.changed().await.is_err()) {
                 return;
             }
         }
+    }
+
+    fn lacks_room(&self) -> bool {
+        let write_through = &self.app.write_through;
+        let has_share = self.output.waiting() >= SHARE_WHEN_CROWDED && write_through.is_crowded();
+        (has_share || !write_through.has_room()) && !write_through.is_stopping()
     }
 
     async fn run_request(&mut self, request: Request, to: &WriteHalf<'_>) {
