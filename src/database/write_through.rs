@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 
 use self::queue::Queue;
 pub(super) use self::queue::{BatchLimits, split};
-pub use self::queue::{EVERYSEC_BACKLOG_MAX, QUEUE_BYTES_MAX, QUEUE_UNITS_MAX};
+pub use self::queue::{EVERYSEC_BACKLOG_MAX, QUEUE_BYTES_MAX, QUEUE_UNITS_MANY, QUEUE_UNITS_MAX};
 use super::RecordId;
 use super::unit::{Outcome, Ticket, Unit, Work};
 use crate::clock::Expiry;

@@ -44,7 +44,6 @@ pub struct Watches {
 
 impl Watch {
     /// The watched keys.
-    #[must_use]
     pub fn keys(&self) -> impl Iterator<Item = Watched<'_>> {
         self.keys.iter().map(|((database, key), was_live)| Watched { database: *database, key, was_live: *was_live })
     }

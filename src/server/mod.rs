@@ -3,6 +3,7 @@
 
 pub mod accept;
 mod input;
+mod open_files;
 mod output;
 pub mod serve;
 pub mod start;
@@ -73,7 +74,12 @@ pub struct Options {
 /// # Errors
 /// [`ServerError`] says which part of the start, the service or the stop failed.
 pub async fn run(loaded: Loaded, options: Options, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
-    let settings = loaded.settings.clone();
+    let mut settings = loaded.settings.clone();
+    settings.maxclients = open_files::allow(loaded.settings.maxclients);
+    if settings.maxclients < loaded.settings.maxclients {
+        let (wanted, maxclients) = (loaded.settings.maxclients, settings.maxclients);
+        warn!(wanted, maxclients, "the limit of open files (ulimit -n) allows fewer clients than maxclients");
+    }
     let listeners = bind(&settings).await?;
     let address = listeners[0].local_addr()?;
     let run_id = run_id();

@@ -111,17 +111,18 @@ impl Connection {
             if self.must_close() {
                 return Ok(());
             }
-            if self.send_now(&to)? || has_more {
+            let may_send_more = self.send_now(&to)?;
+            let goes_on = is_held_up && self.may_execute();
+            if may_send_more || has_more || goes_on {
                 // However fast a client sends or reads, the others of this thread get their turns.
                 tokio::task::yield_now().await;
             }
+            has_more = false;
+            if goes_on {
+                continue;
+            }
             if self.closing && self.output.is_sent() {
                 return to.shutdown().await;
-            }
-            has_more = false;
-            if is_held_up && self.may_execute() {
-                tokio::task::yield_now().await;
-                continue;
             }
             let (may_read, deadline) = (self.may_read(), self.deadline());
             tokio::select! {

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::rig::wait_until;
+use crate::support::process::{self, Server};
 use crate::support::redis::Redis;
 use crate::support::resp::{Connection, Frame, encode};
 use crate::support::sojourn::Sojourn;
@@ -82,6 +83,20 @@ fn a_client_has_until_auth_timeout_to_say_its_password() {
     assert_eq!(known.call(&["RESET"]).expect("a reply"), line(b'+', "RESET"));
     assert_eq!(known.call(&["AUTH", "secret"]).expect("a reply"), line(b'+', "OK"));
     assert_eq!(known.call(&["PING"]).expect("a reply"), pong());
+}
+
+#[test]
+fn the_limit_of_open_files_is_raised_to_what_maxclients_needs() {
+    let server = Server::start("sojourn", |port| {
+        let mut command = process::dying_with_us("prlimit");
+        command.arg("--nofile=500:").arg(process::sojourn().get_program());
+        command.args(process::sojourn().get_args()).args(["--port", &port.to_string(), "--maxclients", "900"]);
+        command.args(["--database-url", "memory://", "--metrics-addr", "off", "--log-level", "warn"]);
+        command
+    });
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.pid())).expect("the kernel says");
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).expect("a limit of files");
+    assert_eq!(line.split_whitespace().next(), Some("964"), "{line}");
 }
 
 #[test]

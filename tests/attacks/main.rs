@@ -2,7 +2,7 @@
 //! goes on with its GETs and SETs. The short form asserts what must hold; `SOJOURN_ATTACKS=full` tries more, one attack
 //! after another, and prints the rows of `benches/ATTACKS.md`.
 
-#![expect(clippy::expect_used, reason = "a test that cannot go on must fail, in its helpers too")]
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on must fail, in its helpers too")]
 
 #[path = "../support/postgres.rs"]
 mod postgres;
