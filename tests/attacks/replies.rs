@@ -49,13 +49,13 @@ fn clients_that_never_read() {
 
 #[test]
 fn held_replies_of_a_large_value() {
-    let gets = so_many(64, 2_000);
+    let gets = so_many(64, 400);
     let what = format!("8 connections that pipeline a SET of 1 MiB and {gets} GETs of it, and read nothing");
     let (sojourn, _) = Attack::new("held_replies_of_a_large_value", what, |subject| {
         plant_large(subject);
         let streams = hold(subject, 8);
         let mut requests = encode(&[&b"SET"[..], b"large", &vec![b'y'; MEBIBYTE]]);
-        requests.extend(encode(&["GET", "large"]).repeat(so_many(64, 2_000)));
+        requests.extend(encode(&["GET", "large"]).repeat(so_many(64, 400)));
         send_and_ignore(&streams, &requests);
         Aftermath { attacker: "held, each waits for itself".to_owned(), held: streams.len() }
     })
