@@ -2,6 +2,7 @@
 //! SET, `--help` and the README's table all walk those rows. What a setting needs (parsing, bounds, choices) is
 //! never typed a second time elsewhere, and a password is never shown where a log could pick it up.
 
+mod buffer_limit;
 pub mod database_url;
 mod document;
 mod load;
@@ -15,6 +16,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+pub use buffer_limit::{BufferLimit, BufferLimits};
 pub use database_url::{each_host, masked_url};
 pub use document::markdown_table;
 pub use load::{ConfigError, load};
@@ -119,6 +121,8 @@ pub struct Settings {
     pub write_timeout: Duration,
     pub databases: u8,
     pub maxclients: u32,
+    pub maxclients_per_address: u32,
+    pub auth_timeout: Duration,
     pub timeout_s: u32,
     pub tcp_keepalive_s: u32,
     pub protected_mode: bool,
@@ -126,6 +130,8 @@ pub struct Settings {
     pub log_level: LogLevel,
     pub log_format: LogFormat,
     pub proto_max_bulk_len: usize,
+    pub client_query_buffer_limit: usize,
+    pub client_output_buffer_limit: BufferLimits,
     pub key_bytes_max: usize,
     pub create_tables: bool,
     pub database_timezone: Option<String>,
@@ -153,6 +159,8 @@ impl Settings {
             write_timeout: Duration::ZERO,
             databases: 0,
             maxclients: 0,
+            maxclients_per_address: 0,
+            auth_timeout: Duration::ZERO,
             timeout_s: 0,
             tcp_keepalive_s: 0,
             protected_mode: false,
@@ -160,6 +168,8 @@ impl Settings {
             log_level: LogLevel::Info,
             log_format: LogFormat::Text,
             proto_max_bulk_len: 0,
+            client_query_buffer_limit: 0,
+            client_output_buffer_limit: BufferLimits::none(),
             key_bytes_max: 0,
             create_tables: false,
             database_timezone: None,

@@ -13,12 +13,16 @@ use super::transaction;
 use crate::app::{App, Client, Transaction};
 use crate::database::write_through::Status;
 use crate::keyspace::hot::Access;
-use crate::keyspace::watch::Watch;
+use crate::keyspace::watch::{WATCHED_MAX, Watch};
 use crate::keyspace::{Keys, KeysError, Lock, Tickets};
 use crate::protocol::{Reply, Request};
 
 /// The most commands of one MULTI: as many as one command may have arguments, and far above what any client sends.
 const QUEUED_MAX: usize = 1024 * 1024;
+
+/// The most bytes that one EXEC may answer if `client-output-buffer-limit` has none: its replies stand in memory together,
+/// and a MULTI of a few bytes can ask for as many as it has commands. As much as a client may send at once.
+const EXEC_REPLY_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
 /// What a process answers that was stopped so long that another one may own the database by now.
 const UNSURE: &str =
@@ -52,7 +56,7 @@ pub fn execute(app: &App, client: &mut Client, request: &Request) -> Step {
     if let Some(transaction) = &mut client.transaction
         && !row.has(Flag::Unqueued)
     {
-        transaction.queue.push(request.clone());
+        transaction.push(request);
         client.info.note_queued(Some(transaction.queue.len()));
         return Step::Done(Reply::Simple("QUEUED"), Tickets::new());
     }
@@ -132,7 +136,7 @@ fn rejected(app: &App, client: &mut Client, request: &Request, error: CommandErr
         return refused(app, &CommandError::other(format!("EXECABORT Transaction discarded because of: {reason}")));
     }
     if let Some(transaction) = &mut client.transaction {
-        transaction.aborted = true;
+        transaction.abort();
     }
     refused(app, &error)
 }
@@ -173,10 +177,21 @@ fn gates(
     if client.transaction.is_some() && has(Flag::Write) && app.write_through.refuses_writes() {
         return Err(KeysError::DatabaseDown.into());
     }
-    if client.transaction.as_ref().is_some_and(|transaction| transaction.queue.len() >= QUEUED_MAX)
-        && !has(Flag::Unqueued)
-    {
+    if let Some(transaction) = client.transaction.as_ref().filter(|_| !has(Flag::Unqueued)) {
+        queue_takes(app, transaction, request)?;
+    }
+    Ok(())
+}
+
+/// What a MULTI keeps is bounded in commands and in bytes, like an unfinished request.
+fn queue_takes(app: &App, transaction: &Transaction, request: &Request) -> Result<(), CommandError> {
+    let bytes_max = app.limits.query_bytes_max();
+    if transaction.queue.len() >= QUEUED_MAX {
         return Err(CommandError::other(format!("ERR a transaction holds at most {QUEUED_MAX} commands")));
+    }
+    if transaction.bytes_with(request) > bytes_max {
+        let limit = format!("client-query-buffer-limit ({bytes_max} bytes)");
+        return Err(CommandError::other(format!("ERR the commands of a transaction are larger than {limit}")));
     }
     Ok(())
 }
@@ -272,11 +287,21 @@ fn exec(app: &App, client: &mut Client, now_ms: i64) -> Step {
         return Step::Load(cold);
     }
     locked.begin_exec();
-    let mut replies = Vec::with_capacity(transaction.queue.len());
+    let (mut replies, mut bytes_left) = (Vec::with_capacity(transaction.queue.len()), exec_reply_bytes_max(app));
     for request in &transaction.queue {
-        replies.push(run_queued(app, client, &mut locked, request));
+        let reply = run_queued(app, client, &mut locked, request);
+        bytes_left = bytes_left.saturating_sub(reply.bytes_about());
+        // As in Redis, all is executed, and a client that is to be closed is owed no more replies.
+        client.overruns |= bytes_left == 0;
+        if !client.overruns {
+            replies.push(reply);
+        }
     }
     Step::Done(Reply::Array(replies), locked.finish())
+}
+
+fn exec_reply_bytes_max(app: &App) -> usize {
+    Some(app.limits.output().hard_bytes).filter(|bytes| *bytes > 0).unwrap_or(EXEC_REPLY_BYTES_MAX)
 }
 
 /// What an EXEC locks and reads.
@@ -303,7 +328,7 @@ impl<'a> Plan<'a> {
             plan.whole |= matches!(row.keys, KeyPositions::Shards | KeyPositions::All);
             plan.writes |= row.has(Flag::Write);
         }
-        plan.locks.extend(watch.keys().iter().map(|watched| (watched.database, &*watched.key)));
+        plan.locks.extend(watch.keys().map(|watched| (watched.database, watched.key)));
         plan
     }
 }
@@ -313,7 +338,7 @@ fn watch_failed(locked: &mut Keys<'_>, watch: &Watch, database: u8) -> bool {
     let mut failed = watch.is_dirty();
     for watched in watch.keys() {
         locked.select(watched.database);
-        let is_live = locked.expiry(&watched.key).is_some();
+        let is_live = locked.expiry(watched.key).is_some();
         failed |= watched.was_live && !is_live;
     }
     locked.select(database);
@@ -351,10 +376,13 @@ fn run_queued(app: &App, client: &mut Client, locked: &mut Keys<'_>, request: &R
 /// WATCH: notes the keys, and whether they exist now.
 ///
 /// # Errors
-/// Inside MULTI.
+/// Inside MULTI, or for too many keys.
 pub fn watch(app: &App, client: &mut Client, request: &Request) -> CommandResult {
     if client.transaction.is_some() {
         return Err(CommandError::other("ERR WATCH inside MULTI is not allowed"));
+    }
+    if client.watch.count() + request.len() > WATCHED_MAX {
+        return Err(CommandError::other(format!("ERR a client watches fewer than {WATCHED_MAX} keys")));
     }
     let keys: KeysOf<'_> = request[1..].iter().map(|key| (client.database, &**key)).collect();
     let mut locked = app.keyspace.lock(&Lock::Keys(&keys, Access::Read), client.database, app.clock.now_ms());

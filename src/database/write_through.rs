@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use self::queue::Queue;
 pub(super) use self::queue::{BatchLimits, split};
-pub use self::queue::{EVERYSEC_BACKLOG_MAX, QUEUE_BYTES_MAX, QUEUE_UNITS_MAX};
+pub use self::queue::{EVERYSEC_BACKLOG_MAX, QUEUE_BYTES_MAX, QUEUE_UNITS_MANY, QUEUE_UNITS_MAX};
 use self::wake::Wake;
 use super::RecordId;
 use super::unit::{Outcome, Ticket, Unit, Work};
@@ -41,6 +41,7 @@ pub struct WriteThrough {
     queue: Mutex<Queue>,
     /// Whether clients must wait before they queue more.
     full: AtomicBool,
+    crowded: AtomicBool,
     /// Whether `everysec` acknowledges nothing more.
     overdrawn: AtomicBool,
     wake: Wake,
@@ -119,6 +120,7 @@ impl WriteThrough {
         Self {
             queue: Mutex::default(),
             full: AtomicBool::new(false),
+            crowded: AtomicBool::new(false),
             overdrawn: AtomicBool::new(false),
             wake: Wake::new(),
             settled: watch::Sender::new(0),
@@ -194,6 +196,12 @@ impl WriteThrough {
         !self.full.load(Ordering::Acquire)
     }
 
+    /// Whether so much waits that a client with its share under way is to wait, so that nobody stands behind a flood.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.crowded.load(Ordering::Acquire)
+    }
+
     /// Notes whether the queue takes more: every request asks, and must not queue up for the lock of the queue.
     /// Answers whether it does again.
     fn note_room(&self, queue: &Queue, now: Instant) -> bool {
@@ -205,6 +213,10 @@ impl WriteThrough {
         let lags = self.everysec && is_up && queue.lags(now);
         // Where writes are refused nobody needs to be slowed, and reads go on.
         let full = !overdrawn && (lags || queue.is_full());
+        let crowded = queue.has_many();
+        if self.crowded.load(Ordering::Relaxed) != crowded {
+            self.crowded.store(crowded, Ordering::Release);
+        }
         let was_full = self.full.load(Ordering::Relaxed);
         if was_full != full {
             self.full.store(full, Ordering::Release);

@@ -15,7 +15,7 @@ use tracing::{debug, error, warn};
 use super::listen::Listener;
 use super::serve::{self, Signals};
 use super::stream::Stream;
-use crate::app::{App, Client};
+use crate::app::{App, Client, Full, Seat};
 use crate::tls::Tls;
 
 /// Connections that wait for a worker to take them; the kernel's backlog holds more.
@@ -25,6 +25,7 @@ const HANDOVER_MAX: usize = 1_024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 const FULL: &str = "-ERR max number of clients reached\r\n";
+const FULL_FOR_ADDRESS: &str = "-ERR max number of clients of this address reached\r\n";
 
 /// Redis's words for protected mode (networking.c, `acceptCommonHandler`), with what applies here.
 const PROTECTED: &str = "-DENIED Sojourn is running in protected mode because protected mode is enabled and no password is set for the \
@@ -37,6 +38,8 @@ struct Accepted {
     stream: std::net::TcpStream,
     /// What it speaks under the protocol.
     tls: Option<Arc<Tls>>,
+    /// The seat that it takes.
+    seat: Seat,
 }
 
 /// One worker's end of the handover.
@@ -78,12 +81,12 @@ impl Workers {
     }
 
     /// Hands a connection to the worker with the fewest.
-    async fn hand_over(&self, stream: TcpStream, tls: Option<Arc<Tls>>) {
+    async fn hand_over(&self, stream: TcpStream, tls: Option<Arc<Tls>>, seat: Seat) {
         let Ok(stream) = stream.into_std() else { return };
         if let Some(worker) = self.workers.iter().min_by_key(|worker| worker.load.load(Ordering::Relaxed)) {
             worker.load.fetch_add(1, Ordering::Relaxed);
             // A worker ends only when the server stops; the connection is closed then.
-            let _ = worker.connections.send(Accepted { stream, tls }).await;
+            let _ = worker.connections.send(Accepted { stream, tls, seat }).await;
         }
     }
 
@@ -144,7 +147,8 @@ async fn relay_settlements(mut settlements: watch::Receiver<u64>, relay: watch::
 /// Makes a client of a connection and serves it.
 async fn welcome(app: Arc<App>, accepted: Accepted, signals: Signals) {
     let served = async {
-        let Accepted { stream, tls } = accepted;
+        // The seat is given back when the connection ends.
+        let Accepted { stream, tls, seat: _seat } = accepted;
         let stream = TcpStream::from_std(stream)?;
         stream.set_nodelay(true)?;
         keep_alive(&app, &stream)?;
@@ -215,9 +219,9 @@ pub async fn accept(listener: Listener, app: Arc<App>, workers: Arc<Workers>, mu
             _ = stopping.wait_for(|stopping| *stopping) => return,
         };
         match accepted {
-            Ok((stream, peer)) => match refusal(&app, peer, tls.is_some()) {
-                None => workers.hand_over(stream, tls.clone()).await,
-                Some(line) => {
+            Ok((stream, peer)) => match admit(&app, peer, tls.is_some()) {
+                Ok(seat) => workers.hand_over(stream, tls.clone(), seat).await,
+                Err(line) => {
                     app.metrics.connections_rejected.increment();
                     // As in Redis, one that waits for a handshake is not told why: it could not read it.
                     if tls.is_none() {
@@ -233,12 +237,14 @@ pub async fn accept(listener: Listener, app: Arc<App>, workers: Arc<Workers>, mu
     }
 }
 
-/// Why a connection from this peer is not served. One that speaks TLS is asked where it comes from after its handshake.
-fn refusal(app: &App, peer: SocketAddr, is_tls: bool) -> Option<&'static str> {
-    if app.clients.count() >= app.clients_max() {
-        return Some(FULL);
-    }
-    (!is_tls && is_outsider(app, peer)).then_some(PROTECTED)
+/// A seat for a connection from this peer, or what it is told instead. One that speaks TLS is asked where it comes from after
+/// its handshake.
+fn admit(app: &App, peer: SocketAddr, is_tls: bool) -> Result<Seat, &'static str> {
+    let seat = app.take_seat(peer.ip()).map_err(|full| match full {
+        Full::Everywhere => FULL,
+        Full::ForAddress => FULL_FOR_ADDRESS,
+    })?;
+    if !is_tls && is_outsider(app, peer) { Err(PROTECTED) } else { Ok(seat) }
 }
 
 /// Whether protected mode keeps this peer out.
@@ -272,7 +278,7 @@ mod tests {
 
     #[test]
     fn refusals_are_one_error_line_each() {
-        for line in [FULL, PROTECTED] {
+        for line in [FULL, FULL_FOR_ADDRESS, PROTECTED] {
             assert!(line.starts_with('-') && line.ends_with("\r\n"), "{line:?}");
             assert_eq!(line.matches('\n').count(), 1, "{line:?}");
         }

@@ -2,10 +2,14 @@
 //! before the keys are known, and never ends by itself before everything acknowledged is committed.
 
 pub mod accept;
+mod input;
 pub mod listen;
+mod open_files;
+mod output;
 pub mod serve;
 pub mod start;
 pub mod stream;
+mod wait;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -16,7 +20,7 @@ use parking_lot::RwLock;
 use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
 
-use crate::app::{App, Clients, Limits, Users};
+use crate::app::{App, Clients, Limits, Seats, Users};
 use crate::clock::Clock;
 use crate::commands::{acl, table};
 use crate::config::{Durability, Loaded};
@@ -78,7 +82,12 @@ pub struct Options {
 /// # Errors
 /// [`ServerError`] says which part of the start, the service or the stop failed.
 pub async fn run(loaded: Loaded, options: Options, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
-    let settings = loaded.settings.clone();
+    let mut settings = loaded.settings.clone();
+    settings.maxclients = open_files::allow(loaded.settings.maxclients);
+    if settings.maxclients < loaded.settings.maxclients {
+        let (wanted, maxclients) = (loaded.settings.maxclients, settings.maxclients);
+        warn!(wanted, maxclients, "the limit of open files (ulimit -n) allows fewer clients than maxclients");
+    }
     let tls = if settings.needs_tls() { Some(Arc::new(Tls::open(&settings.tls)?)) } else { None };
     let listeners = listen::listen(&settings, tls.as_ref()).await?;
     let address = listeners[0].socket.local_addr()?;
@@ -110,6 +119,7 @@ pub async fn run(loaded: Loaded, options: Options, shutdown: impl Future<Output 
         database: RwLock::new(database.description()),
         metrics,
         clients: Clients::default(),
+        seats: Seats::default(),
         run_id,
         port: address.port(),
         started: Instant::now(),

@@ -8,13 +8,12 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use futures_util::FutureExt;
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, tcp};
 use tokio::task::unconstrained;
 use tokio_rustls::server::TlsStream;
 
-/// How much is read at once.
-const READ_BYTES: usize = 16 * 1024;
+use super::input::read_more;
 
 /// How long a peer may take to accept the last bytes of a connection.
 pub const LAST_BYTES: Duration = Duration::from_secs(1);
@@ -58,10 +57,9 @@ impl Reader<'_> {
     /// # Errors
     /// When the connection broke.
     pub async fn read(&mut self, input: &mut BytesMut) -> io::Result<usize> {
-        input.reserve(READ_BYTES);
         match self {
-            Self::Plain(from) => from.read_buf(input).await,
-            Self::Tls(from) => match from.read_buf(input).await {
+            Self::Plain(from) => read_more(from, input).await,
+            Self::Tls(from) => match read_more(from, input).await {
                 // A peer that closes without a goodbye: a request says itself where it ends, so nothing can be cut off.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
                 read => read,
@@ -90,16 +88,16 @@ pub struct TlsWriter<'a> {
 }
 
 impl Writer<'_> {
-    /// Takes from `output` what can go at once, usually all of it; answers how many bytes.
+    /// Takes from `output` what can go at once; answers how many bytes.
     ///
     /// # Errors
     /// When the connection broke.
-    pub fn send_now(&mut self, output: &mut BytesMut) -> io::Result<usize> {
-        if output.is_empty() {
+    pub fn send_now(&mut self, output: &mut impl Buf) -> io::Result<usize> {
+        if !output.has_remaining() {
             return Ok(0);
         }
         let sent = match self {
-            Self::Plain(to) => to.try_write(output).inspect(|sent| output.advance(*sent)),
+            Self::Plain(to) => to.try_write(output.chunk()).inspect(|sent| output.advance(*sent)),
             // Nobody is woken: whatever does not go now is waited for by `send`.
             Self::Tls(to) => match to.poll_send(&mut Context::from_waker(Waker::noop()), output) {
                 Poll::Ready(sent) => sent,
@@ -116,7 +114,7 @@ impl Writer<'_> {
     ///
     /// # Errors
     /// When the connection broke.
-    pub async fn send(&mut self, output: &mut BytesMut) -> io::Result<usize> {
+    pub async fn send(&mut self, output: &mut impl Buf) -> io::Result<usize> {
         match self {
             Self::Plain(to) => to.write_buf(output).await,
             Self::Tls(to) => std::future::poll_fn(|context| to.poll_send(context, output)).await,
@@ -146,10 +144,10 @@ impl Writer<'_> {
 
 impl TlsWriter<'_> {
     /// As [`Writer::send`].
-    fn poll_send(&mut self, context: &mut Context<'_>, output: &mut BytesMut) -> Poll<io::Result<usize>> {
+    fn poll_send(&mut self, context: &mut Context<'_>, output: &mut impl Buf) -> Poll<io::Result<usize>> {
         let mut sent = 0;
-        if !output.is_empty() {
-            sent = ready!(Pin::new(&mut self.to).poll_write(context, output))?;
+        if output.has_remaining() {
+            sent = ready!(Pin::new(&mut self.to).poll_write(context, output.chunk()))?;
             output.advance(sent);
         }
         let flushed = Pin::new(&mut self.to).poll_flush(context)?;
