@@ -48,6 +48,17 @@ fn lints_are_expected_with_a_reason_and_never_allowed() {
 }
 
 #[test]
+fn unsafe_code_is_forbidden_in_every_crate() {
+    for manifest in ["Cargo.toml", "tests/fuzz/Cargo.toml"] {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(manifest)).expect(manifest);
+        assert!(forbids_unsafe_code(&text), "{manifest}");
+    }
+    for text in ["", "[lints.rust]\nunsafe_code = \"deny\"\n", "# unsafe_code = \"forbid\"\n"] {
+        assert!(!forbids_unsafe_code(text), "accepted: {text}");
+    }
+}
+
+#[test]
 fn a_planted_upward_import_is_rejected() {
     let upward = [
         "use crate::server::Listener;",
@@ -285,6 +296,12 @@ fn bare_exceptions(source: &Source) -> Vec<String> {
     faults
 }
 
+/// `forbid`, unlike `deny`, cannot be taken back by an attribute.
+fn forbids_unsafe_code(manifest: &str) -> bool {
+    let lints = manifest.split("\n[").find(|section| section.trim_start_matches('[').starts_with("lints.rust]"));
+    lints.is_some_and(|lints| lints.lines().any(|line| line == "unsafe_code = \"forbid\""))
+}
+
 fn storeys_of(lib: &str) -> Vec<String> {
     let source = Source::new("src/lib.rs", lib);
     let code = source.code_without_tests();
@@ -308,7 +325,8 @@ fn files_under(folder: &str) -> Vec<Source> {
     while let Some(folder) = open.pop() {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             let path = entry.path();
-            if path.is_dir() && path.file_name().is_some_and(|name| name != "node_modules") {
+            // What others wrote, and what a build made of it.
+            if path.is_dir() && path.file_name().is_some_and(|name| name != "node_modules" && name != "target") {
                 open.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 paths.push(path);

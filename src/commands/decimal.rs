@@ -47,7 +47,11 @@ fn scaled(text: &str) -> Option<i128> {
     let shift = exponent.parse::<i32>().ok()?.checked_sub(decimals)?.checked_add_unsigned(DECIMALS)?;
     match 10_i128.checked_pow(shift.unsigned_abs()) {
         Some(factor) if shift >= 0 => digits.checked_mul(factor),
-        Some(factor) => Some((digits + digits.signum() * (factor / 2)) / factor),
+        Some(factor) => {
+            let (quotient, rest) = (digits / factor, (digits % factor).abs());
+            // Half a factor added to the digits, or twice the rest, may not fit 128 bits.
+            Some(if rest >= factor - rest { quotient + digits.signum() } else { quotient })
+        }
         None if shift >= 0 && digits != 0 => None,
         None => Some(0),
     }
@@ -71,6 +75,19 @@ mod tests {
 
     fn text(stored: &str, increment: &str) -> Result<String, CommandError> {
         sum(stored.as_bytes(), increment.as_bytes())
+    }
+
+    #[test]
+    fn as_many_digits_as_128_bits_hold_are_rounded_and_not_wrapped() {
+        for (stored, expected) in [
+            ("0.170141183460469231731687303715884105727", "0.17014118346046923"),
+            ("-0.170141183460469231731687303715884105728", "-0.17014118346046923"),
+            ("0.99999999999999999999999999999999999999", "1"),
+            ("0.000000000000000005", "0.00000000000000001"),
+            ("0.000000000000000004999", "0"),
+        ] {
+            assert_eq!(text(stored, "0").as_deref(), Ok(expected), "{stored}");
+        }
     }
 
     #[test]

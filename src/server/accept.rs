@@ -9,9 +9,9 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
 use tracing::{debug, error, warn};
 
+use super::connections::Connections;
 use super::listen::Listener;
 use super::serve::{self, Signals};
 use super::stream::Stream;
@@ -109,30 +109,21 @@ async fn work(
     stopping: watch::Receiver<bool>,
 ) {
     let mut stopped = stopping.clone();
-    let mut tasks = JoinSet::new();
+    let mut connections = Connections::new(load);
     let (relay, settlements) = watch::channel(0);
     tokio::spawn(relay_settlements(app.write_through.settlements(), relay));
     loop {
         tokio::select! {
             accepted = handed.recv() => {
                 let Some(accepted) = accepted else { break };
-                let (app, load) = (Arc::clone(&app), Arc::clone(&load));
                 let signals = Signals { settlements: settlements.clone(), stopping: stopping.clone() };
-                tasks.spawn(async move {
-                    welcome(app, accepted, signals).await;
-                    load.fetch_sub(1, Ordering::Relaxed);
-                });
+                connections.start(welcome(Arc::clone(&app), accepted, signals));
             }
-            Some(ended) = tasks.join_next() => {
-                if let Err(error) = ended {
-                    load.fetch_sub(1, Ordering::Relaxed);
-                    error!(%error, "a connection's task failed; the others go on");
-                }
-            }
+            true = connections.one_ended() => {}
             _ = stopped.wait_for(|stopping| *stopping) => break,
         }
     }
-    while tasks.join_next().await.is_some() {}
+    while connections.one_ended().await {}
 }
 
 /// Tells this worker's connections of settlements. Waking a task of another thread costs a system call each; so the

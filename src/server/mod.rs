@@ -2,6 +2,7 @@
 //! before the keys are known, and never ends by itself before everything acknowledged is committed.
 
 pub mod accept;
+mod connections;
 mod input;
 pub mod listen;
 mod open_files;

@@ -122,6 +122,10 @@ fn remove_password(user: &mut User, password: PasswordDigest) -> Result<(), Rule
 fn selector(rules: &[u8], all_channels: bool) -> Result<Selector, RuleError> {
     let mut selector = Selector::new(all_channels);
     for rule in rules.split(u8::is_ascii_whitespace).filter(|rule| !rule.is_empty()) {
+        // In an aclfile the selector would end there.
+        if rule.ends_with(b")") {
+            return Err(RuleError::Syntax);
+        }
         apply_to_selector(&mut selector, rule)?;
     }
     Ok(selector)
@@ -223,7 +227,8 @@ fn allow_command(selector: &mut Selector, name: &[u8]) -> Result<(), RuleError> 
     if command.contains(&b'|') {
         return Err(RuleError::FirstArgumentOfSubcommand);
     }
-    if argument.is_empty() {
+    // In an aclfile it would be another rule, or another line.
+    if argument.is_empty() || has_spaces(argument) || std::str::from_utf8(argument).is_err() {
         return Err(RuleError::Syntax);
     }
     if row.subcommands().is_empty() {
@@ -256,6 +261,16 @@ mod tests {
         assert_eq!(merge("on (+get ~a"), Err(1));
         assert_eq!(merge("("), Err(0));
         assert_eq!(merge(")"), Ok(vec![b")".to_vec()]));
+    }
+
+    #[test]
+    fn what_an_aclfile_could_not_hold_is_refused() {
+        let mut user = User::new(Bytes::from_static(b"u"), false);
+        for rule in
+            [&b"+select|0\nuser evil on nopass +@all"[..], b"+select|a b", b"+select|\xff", b"(~a) +get)", b"(~a))"]
+        {
+            assert_eq!(apply(&mut user, rule, false), Err(RuleError::Syntax), "{}", rule.escape_ascii());
+        }
     }
 
     #[test]

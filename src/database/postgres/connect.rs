@@ -182,7 +182,9 @@ impl Connector {
         }
         let schema: Option<String> = row.try_get(5).map_err(classify)?;
         let schema = schema.ok_or_else(|| {
-            DatabaseError::Unusable("no schema of the role's search_path exists in this database".to_owned())
+            DatabaseError::Unusable(
+                "the role may use no schema of its search_path: grant usage on schema public to it, say".to_owned(),
+            )
         })?;
         let warnings = durability_warnings(&text(2)?, &text(3)?);
         let log_timezone = text(4)?;

@@ -1,4 +1,5 @@
 //! What an error of PostgreSQL means for the caller: by SQLSTATE, never by its text, which depends on the server's language.
+//! The words of a refusal never leave here: they may quote the key or the value that was refused.
 
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
@@ -40,10 +41,18 @@ fn answered(answer: &PgDatabaseError, committing: bool) -> DatabaseError {
         (_, "42" | "3F") => DatabaseError::Unusable(message),
         (_, "40") => DatabaseError::Conflict(message),
         // P0, 44, 21, 27, 38, 39: a trigger, rule or view of the user's own refuses a row.
-        (_, "22" | "23" | "54" | "P0" | "44" | "21" | "27" | "38" | "39") => DatabaseError::Refused(message),
+        (_, "22" | "23" | "54" | "P0" | "44" | "21" | "27" | "38" | "39") => DatabaseError::Refused(refusal(answer)),
         // 25006, 53, 57, 58, and what should not happen (0A, 26, XX): a new connection is the cure, if any.
         (_, _) => outage(message, committing && ended),
     }
+}
+
+/// Which rule refused a row, without PostgreSQL's own words for it.
+fn refusal(answer: &PgDatabaseError) -> String {
+    let named = |what: &str, name: Option<&str>| name.map_or_else(String::new, |name| format!(", {what} {name}"));
+    let (table, column) = (named("table", answer.table()), named("column", answer.column()));
+    let (constraint, code) = (named("constraint", answer.constraint()), answer.code());
+    format!("SQLSTATE {code}{table}{column}{constraint}; PostgreSQL's log may say more")
 }
 
 pub(super) fn outage(message: impl Into<String>, in_doubt: bool) -> DatabaseError {

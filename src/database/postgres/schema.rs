@@ -1,6 +1,8 @@
 //! The tables: made as connect-pg-simple makes them, or adopted as they are. Never changes a table that it did not make:
 //! what does not fit is named, and the operator decides.
 
+use std::collections::BTreeSet;
+
 use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgRow};
 
@@ -104,7 +106,15 @@ pub(super) fn text(settings: &DatabaseSettings) -> String {
         PRIVILEGES.join(", "),
         names.join(", ")
     ));
+    for schema in schemas(&names) {
+        text.push_str(&format!("grant usage on schema {schema} to sojourn;\n"));
+    }
     text
+}
+
+/// The schemas of these quoted names, as far as they name one, each once.
+fn schemas(names: &[String]) -> BTreeSet<String> {
+    names.iter().filter_map(|name| Some(format!("{}\"", name.split_once("\".\"")?.0))).collect()
 }
 
 /// Checks every table, and makes those that are missing.
@@ -116,8 +126,8 @@ pub(super) async fn prepare(
     let mut layout = Vec::new();
     for table in settings.session_tables.tables() {
         let quoted = quote(&table.table);
-        if oid(connection, &quoted).await?.is_none() {
-            let index = free_index_name(connection, &table.table).await?;
+        if oid(connection, &quoted, server).await?.is_none() {
+            let index = free_index_name(connection, &table.table, server).await?;
             create(connection, settings, server, &quoted, &session_ddl(&table.table, index)).await?;
         }
         let has_zone = check_session_table(connection, &quoted, server).await?;
@@ -126,7 +136,7 @@ pub(super) async fn prepare(
     }
     // Ours come last: where a session table does not fit, nothing is changed.
     for (name, ddl) in OWN_TABLES {
-        if oid(connection, name).await?.is_none() {
+        if oid(connection, name, server).await?.is_none() {
             create(connection, settings, server, name, ddl).await?;
         }
         check_privileges(connection, name, server).await?;
@@ -163,17 +173,28 @@ create index {index}on {table} (\"expire\");
     )
 }
 
-async fn free_index_name(connection: &mut PgConnection, table: &str) -> Result<Option<&'static str>, DatabaseError> {
+async fn free_index_name(
+    connection: &mut PgConnection,
+    table: &str,
+    server: &Server,
+) -> Result<Option<&'static str>, DatabaseError> {
     let qualified = match table.rsplit_once('.') {
         Some((schema, "session")) => format!("{}.\"{EXPIRE_INDEX}\"", quote(schema)),
         None if table == "session" => format!("\"{EXPIRE_INDEX}\""),
         Some(_) | None => return Ok(None),
     };
-    Ok(oid(connection, &qualified).await?.is_none().then_some(EXPIRE_INDEX))
+    Ok(oid(connection, &qualified, server).await?.is_none().then_some(EXPIRE_INDEX))
 }
 
-async fn oid(connection: &mut PgConnection, quoted: &str) -> Result<Option<i64>, DatabaseError> {
-    sqlx::query_scalar("select to_regclass($1)::oid::bigint").bind(quoted).fetch_one(connection).await.map_err(classify)
+async fn oid(connection: &mut PgConnection, quoted: &str, server: &Server) -> Result<Option<i64>, DatabaseError> {
+    let found = sqlx::query_scalar("select to_regclass($1)::oid::bigint").bind(quoted).fetch_one(connection).await;
+    found.map_err(|error| match (code(&error).as_deref(), schemas(&[quoted.to_owned()]).first()) {
+        (Some("42501"), Some(schema)) => DatabaseError::Unusable(format!(
+            "privileges are missing: grant usage on schema {schema} to {}",
+            quote(&server.role)
+        )),
+        (_, _) => classify(error),
+    })
 }
 
 async fn create(
@@ -194,7 +215,7 @@ async fn create(
         Some("42501") => DatabaseError::Unusable(format!(
             "cannot create the table {quoted}: {error}; grant create on schema {} to {}; \
              or run what `sojourn schema` prints",
-            quoted.rsplit_once("\".\"").map_or_else(|| quote(&server.schema), |(schema, _)| format!("{schema}\"")),
+            schemas(&[quoted.to_owned()]).pop_first().unwrap_or_else(|| quote(&server.schema)),
             quote(&server.role)
         )),
         Some(_) | None => classify(error),

@@ -2,6 +2,8 @@
 
 use crate::database::DatabaseError;
 
+const CONSTRAINT_TRIGGER: u32 = 1811;
+
 /// What an error means; `committing` when COMMIT itself failed, after which only the file knows.
 pub(super) fn classify(error: sqlx::Error, committing: bool) -> DatabaseError {
     let code = error.as_database_error().and_then(|error| error.code()).and_then(|code| code.parse::<u32>().ok());
@@ -9,6 +11,8 @@ pub(super) fn classify(error: sqlx::Error, committing: bool) -> DatabaseError {
         Some(answer) => answer.to_string(),
         None => error.to_string(),
     };
+    // A trigger's words may quote the key or the value that it refuses.
+    let message = if code == Some(CONSTRAINT_TRIGGER) { "a trigger refuses it".to_owned() } else { message };
     // The lowest byte is the primary code, the others tell more of it.
     match code.map(|code| code & 0xff) {
         // CONSTRAINT, MISMATCH, TOOBIG, RANGE
