@@ -2,23 +2,27 @@
 //! SET, `--help` and the README's table all walk those rows. What a setting needs (parsing, bounds, choices) is
 //! never typed a second time elsewhere, and a password is never shown where a log could pick it up.
 
+mod buffer_limit;
 pub mod database_url;
 mod document;
 mod load;
 mod reading;
 mod rows;
 mod runtime;
+mod tls;
 mod value;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+pub use buffer_limit::{BufferLimit, BufferLimits};
 pub use database_url::{each_host, masked_url};
 pub use document::markdown_table;
 pub use load::{ConfigError, load};
 pub use rows::{Changes, ROWS, Row};
 pub use runtime::{SetError, matching, set, set_all};
+pub use tls::{TlsAuthClients, TlsProtocol, TlsSettings};
 pub use value::{Choice, Given, Invalid, Secret, Syntax};
 
 /// When a reply may leave.
@@ -97,10 +101,14 @@ pub struct SessionTableName {
 
 /// The value of every setting. The meaning of each stands in its row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each field is the setting of its name, and the help of its row documents it")]
+#[expect(
+    missing_docs,
+    reason = "each field is the setting of its name or, for TLS, those of its prefix, and the help of its row documents it"
+)]
 pub struct Settings {
     pub bind: Vec<IpAddr>,
     pub port: u16,
+    pub tls: TlsSettings,
     pub database_url: Secret,
     pub session_tables: Vec<SessionTableName>,
     pub requirepass: Option<Secret>,
@@ -113,6 +121,8 @@ pub struct Settings {
     pub write_timeout: Duration,
     pub databases: u8,
     pub maxclients: u32,
+    pub maxclients_per_address: u32,
+    pub auth_timeout: Duration,
     pub timeout_s: u32,
     pub tcp_keepalive_s: u32,
     pub protected_mode: bool,
@@ -120,6 +130,8 @@ pub struct Settings {
     pub log_level: LogLevel,
     pub log_format: LogFormat,
     pub proto_max_bulk_len: usize,
+    pub client_query_buffer_limit: usize,
+    pub client_output_buffer_limit: BufferLimits,
     pub key_bytes_max: usize,
     pub create_tables: bool,
     pub database_timezone: Option<String>,
@@ -134,6 +146,7 @@ impl Settings {
         Self {
             bind: Vec::new(),
             port: 0,
+            tls: TlsSettings::blank(),
             database_url: Secret::empty(),
             session_tables: Vec::new(),
             requirepass: None,
@@ -146,6 +159,8 @@ impl Settings {
             write_timeout: Duration::ZERO,
             databases: 0,
             maxclients: 0,
+            maxclients_per_address: 0,
+            auth_timeout: Duration::ZERO,
             timeout_s: 0,
             tcp_keepalive_s: 0,
             protected_mode: false,
@@ -153,6 +168,8 @@ impl Settings {
             log_level: LogLevel::Info,
             log_format: LogFormat::Text,
             proto_max_bulk_len: 0,
+            client_query_buffer_limit: 0,
+            client_output_buffer_limit: BufferLimits::none(),
             key_bytes_max: 0,
             create_tables: false,
             database_timezone: None,
@@ -160,6 +177,12 @@ impl Settings {
             prune_batch: 0,
             shutdown_timeout: Duration::ZERO,
         }
+    }
+
+    /// Whether anything is served by TLS, so that the files must be good.
+    #[must_use]
+    pub fn needs_tls(&self) -> bool {
+        self.tls.port != 0 || (self.tls.metrics && self.metrics_addr.is_some())
     }
 
     /// The password of the default user, if it has one.

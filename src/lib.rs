@@ -13,6 +13,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod tls;
 pub mod protocol;
 pub mod telemetry;
 pub mod database;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use sojourn::config::{Command, Loaded, load};
 use sojourn::database::{DatabaseSettings, postgres, sqlite};
-use sojourn::server;
+use sojourn::server::{self, ServerError};
 use sojourn::telemetry::{Logging, process};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -72,11 +72,16 @@ fn serve(loaded: Loaded) -> Result<(), (u8, String)> {
         let shutdown = shutdown_signal().map_err(|error| failed(&error))?;
         server::run(loaded, server::Options { logging: Some(logging), ..Default::default() }, shutdown)
             .await
-            .map_err(|error| failed(&error))
+            .map_err(|error| (exit_code(&error), error.to_string()))
     });
     // A connection that does not end within shutdown-timeout must not keep the process.
     runtime.shutdown_background();
     served
+}
+
+/// A file of TLS that is no good is a mistake in the configuration that shows only when it is read.
+const fn exit_code(error: &ServerError) -> u8 {
+    if matches!(error, ServerError::Tls(_)) { EXIT_CONFIGURATION } else { EXIT_FAILURE }
 }
 
 /// Ready at the first SIGTERM or SIGINT. The signals are caught from this call on, not from the first poll: one that

@@ -217,7 +217,7 @@ fn a_bad_file_is_one_sentence_that_names_the_setting_and_the_choices() {
         assert_eq!(refusal(file), sentence);
     }
     let unknown = refusal("daemonize = true");
-    assert!(unknown.contains("the settings are bind, port, database-url"), "{unknown}");
+    assert!(unknown.contains("the settings are bind, port, tls-port"), "{unknown}");
     let not_toml = refusal("port = 1\nbind =\n");
     assert!(not_toml.starts_with("config: x.toml is not TOML: ") && not_toml.ends_with("in line 2"), "{not_toml}");
 }

@@ -121,7 +121,15 @@ pub struct Contestant {
     pub database: Option<String>,
     /// How it is reached.
     pub server: Server,
+    /// How often a row of its table was written to make the table one that has been in use.
+    pub aged: u64,
 }
+
+/// How often a table is aged, and what share of it each time: afterwards every page has some room, as in a table whose rows
+/// are updated and vacuumed all day. In one that was only filled the first update of every row has to find another page.
+pub const AGED_TIMES: u32 = 4;
+/// See [`AGED_TIMES`].
+pub const AGED_SHARE: f64 = 0.2;
 
 /// How a contestant is reached.
 #[derive(Debug)]
@@ -157,9 +165,24 @@ impl Contestant {
             Kind::PgSimple => Server::Store(Store::start(&url, keys)?),
             Kind::Echo => Server::Echo(Echo::start()?),
         };
-        let contestant = Self { kind, database, server };
+        let mut contestant = Self { kind, database, server, aged: 0 };
         contestant.fill(keys)?;
+        contestant.aged = contestant.age(postgres)?;
         Ok(contestant)
+    }
+
+    /// Writes rows of its table in PostgreSQL anew, as they are; answers how many.
+    fn age(&self, postgres: &PostgresServer) -> Result<u64> {
+        let Some(database) = &self.database else { return Ok(0) };
+        let update = format!(
+            "with aged as (update session set sess = sess where random() < {AGED_SHARE} returning 1) select count(*) from aged"
+        );
+        let mut aged = 0;
+        for _ in 0..AGED_TIMES {
+            aged += postgres.sql(database, &update).parse::<u64>()?;
+            postgres.sql(database, "vacuum session");
+        }
+        Ok(aged)
     }
 
     /// Where it listens; `None` for one that speaks SQL.

@@ -3,9 +3,9 @@
 use std::fs;
 
 use super::charts::{self, Group, number_text};
-use super::contestants::Kind;
 use super::contestants::session::{PREFIX, VALUE_BYTES};
 use super::contestants::store::POOL;
+use super::contestants::{AGED_SHARE, AGED_TIMES, Kind};
 use super::generator::{LANES, UNDER_WAY};
 use super::loads::{LOAD_SHARE, Step, WEB_RATE};
 use super::machine::Machine;
@@ -184,8 +184,9 @@ fn how() -> String {
     format!(
         "\
 Each contestant starts afresh in each round, on the same disk and with the same sessions ({VALUE_BYTES} bytes of JSON under \
-`{PREFIX}`, with a TTL); the contestants take turns under each load, each round beginning with another, while the others are idle. \
-The numbers are medians over the rounds; a ratio is taken within each round, and its median is quoted. Generator and servers share \
+`{PREFIX}`, with a TTL); tables in PostgreSQL are like those of an application that has run for a while: {AGED_TIMES} times \
+{:.0} % of the rows were written anew, as they were, and the table vacuumed. The contestants take turns under each load, each round \
+beginning with another, while the others are idle. The numbers are medians over the rounds; a ratio is taken within each round, and its median is quoted. Generator and servers share \
 the cores, and nothing is pinned to one.
 
 GET and SET are sent by redis-benchmark, every SET with another value; connect-pg-simple's are sent by this program. A *web request* \
@@ -201,7 +202,8 @@ Processor time and WAL are counted until all that was acknowledged is committed,
 with `everysec`, which is as fast as it commits. Nobody tidies up while somebody is measured: autovacuum is off, VACUUM runs before each \
 measurement, the only checkpoint of a round stands at its start, and redis-server does not rewrite its AOF. The rows that changed in \
 PostgreSQL equal the acknowledged SETs less those that a batch replaced, or there would be no report.
-"
+",
+        AGED_SHARE * 100.0
     )
 }
 

@@ -55,7 +55,7 @@ pub fn check(contestant: &Contestant, postgres: &PostgresServer, acked: u64) -> 
     let touched = contestant.info("touch_rows_written")?.unwrap_or_default();
     let begun = Instant::now();
     loop {
-        let rows = rows_changed(postgres, database)?;
+        let rows = rows_changed(postgres, database)?.saturating_sub(contestant.aged);
         let Some(fault) = (Counted { acked, units, replaced, touched, rows }).fault() else { return Ok(()) };
         if begun.elapsed() > STATISTICS_DELAY_MAX {
             return Err(format!("{}: the run is void: {fault}", contestant.kind.name()).into());

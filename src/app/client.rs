@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use bytes::{Bytes, BytesMut};
+
 use super::clients::ClientInfo;
 use super::login::Login;
 use super::users::Users;
@@ -27,6 +29,8 @@ pub struct Client {
     pub watch: Watch,
     /// Closes the connection once the replies so far are sent (QUIT).
     pub close_after_reply: bool,
+    /// Closes it at once: what one EXEC answers reached `client-output-buffer-limit`.
+    pub overruns: bool,
     /// What it was told of before the commit, which only `durability = everysec` does, and what was not committed.
     pub unsaved: Unsaved,
     /// What CLIENT LIST shows of it.
@@ -96,8 +100,40 @@ impl Unsaved {
 pub struct Transaction {
     /// The queued commands.
     pub queue: Vec<Request>,
+    /// The memory that they take, in bytes.
+    pub queued_bytes: usize,
     /// A command could not be queued: EXEC answers EXECABORT.
     pub aborted: bool,
+}
+
+impl Transaction {
+    /// Adds a command, unless the transaction cannot be executed any more. Its words get bytes of their own: each would
+    /// otherwise keep the whole buffer that it was read into.
+    pub fn push(&mut self, request: &Request) {
+        if self.aborted {
+            return;
+        }
+        let mut block = BytesMut::with_capacity(request.iter().map(Bytes::len).sum());
+        request.iter().for_each(|word| block.extend_from_slice(word));
+        let mut block = block.freeze();
+        self.queue.push(request.iter().map(|word| block.split_to(word.len())).collect());
+        self.queued_bytes += bytes_of(request);
+    }
+
+    /// The memory that its commands would take with this one, in bytes.
+    #[must_use]
+    pub fn bytes_with(&self, request: &Request) -> usize {
+        self.queued_bytes + bytes_of(request)
+    }
+
+    /// Notes that EXEC can only answer EXECABORT, and lets the commands go.
+    pub fn abort(&mut self) {
+        *self = Self { aborted: true, ..Self::default() };
+    }
+}
+
+fn bytes_of(request: &Request) -> usize {
+    size_of::<Request>() + request.iter().map(|word| size_of::<Bytes>() + word.len()).sum::<usize>()
 }
 
 impl Client {
@@ -113,6 +149,7 @@ impl Client {
             transaction: None,
             watch: Watch::default(),
             close_after_reply: false,
+            overruns: false,
             unsaved: Unsaved::default(),
             info,
         };

@@ -1,35 +1,44 @@
 //! The settings that every request asks for, apart from the others: a lock that all cores share would cost each request
 //! more than the answer.
 
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::config::Settings;
+use crate::config::{BufferLimit, Settings};
 
 /// The settings that every request asks for.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Limits {
     key_bytes_max: AtomicUsize,
     bulk_bytes_max: AtomicUsize,
+    query_bytes_max: AtomicUsize,
     idle_timeout_s: AtomicU32,
+    auth_timeout_ms: AtomicU64,
+    output: [AtomicUsize; 2],
+    output_soft_s: AtomicU32,
 }
 
 impl Limits {
     /// Those of these settings.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
-        Self {
-            key_bytes_max: AtomicUsize::new(settings.key_bytes_max),
-            bulk_bytes_max: AtomicUsize::new(settings.proto_max_bulk_len),
-            idle_timeout_s: AtomicU32::new(settings.timeout_s),
-        }
+        let limits = Self::default();
+        limits.follow(settings);
+        limits
     }
 
     /// Follows a change of the settings.
     pub(super) fn follow(&self, settings: &Settings) {
         self.key_bytes_max.store(settings.key_bytes_max, Ordering::Relaxed);
         self.bulk_bytes_max.store(settings.proto_max_bulk_len, Ordering::Relaxed);
+        self.query_bytes_max.store(settings.client_query_buffer_limit, Ordering::Relaxed);
         self.idle_timeout_s.store(settings.timeout_s, Ordering::Relaxed);
+        let auth_timeout_ms = settings.auth_timeout.as_millis();
+        self.auth_timeout_ms.store(u64::try_from(auth_timeout_ms).unwrap_or(u64::MAX), Ordering::Relaxed);
+        let output = settings.client_output_buffer_limit.normal;
+        self.output[0].store(output.hard_bytes, Ordering::Relaxed);
+        self.output[1].store(output.soft_bytes, Ordering::Relaxed);
+        self.output_soft_s.store(output.soft_s, Ordering::Relaxed);
     }
 
     /// The longest key in bytes (`key-bytes-max`).
@@ -42,6 +51,29 @@ impl Limits {
     #[must_use]
     pub fn bulk_bytes_max(&self) -> usize {
         self.bulk_bytes_max.load(Ordering::Relaxed)
+    }
+
+    /// The most bytes of an unfinished request, and of a MULTI's commands (`client-query-buffer-limit`).
+    #[must_use]
+    pub fn query_bytes_max(&self) -> usize {
+        self.query_bytes_max.load(Ordering::Relaxed)
+    }
+
+    /// How much a client may leave unread (`client-output-buffer-limit`).
+    #[must_use]
+    pub fn output(&self) -> BufferLimit {
+        BufferLimit {
+            hard_bytes: self.output[0].load(Ordering::Relaxed),
+            soft_bytes: self.output[1].load(Ordering::Relaxed),
+            soft_s: self.output_soft_s.load(Ordering::Relaxed),
+        }
+    }
+
+    /// How long a client may stay without its password (`auth-timeout`); `None` for ever.
+    #[must_use]
+    pub fn auth_timeout(&self) -> Option<Duration> {
+        let milliseconds = self.auth_timeout_ms.load(Ordering::Relaxed);
+        (milliseconds > 0).then(|| Duration::from_millis(milliseconds))
     }
 
     /// How long an idle client may stay (`timeout`); `None` for ever.

@@ -4,8 +4,10 @@ pub mod client;
 pub mod clients;
 mod limits;
 pub mod login;
+mod seats;
 pub mod users;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,9 +20,11 @@ use crate::database::write_through::WriteThrough;
 use crate::keyspace::Keyspace;
 use crate::telemetry::Logging;
 use crate::telemetry::metrics::Metrics;
+use crate::tls::Tls;
 pub use client::{Client, Transaction};
 pub use clients::{ClientInfo, Clients};
 pub use limits::Limits;
+pub use seats::{Full, Seat, Seats};
 pub use users::{User, Users};
 
 /// What lives as long as the process.
@@ -28,6 +32,8 @@ pub use users::{User, Users};
 pub struct App {
     /// The settings in force; CONFIG SET changes them.
     pub settings: RwLock<Settings>,
+    /// What makes TLS of connections; `None` where nothing is served by TLS.
+    pub tls: Option<Arc<Tls>>,
     /// Those of the settings that every request asks for.
     pub limits: Limits,
     /// The time of day.
@@ -42,6 +48,8 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// All connections.
     pub clients: Clients,
+    /// Who may connect.
+    pub seats: Seats,
     /// Who may log in, and what each may do.
     pub users: Users,
     /// 40 hexadecimal digits, new at each start.
@@ -69,10 +77,14 @@ impl App {
             .map(|seconds| Duration::from_secs(seconds.into()))
     }
 
-    /// How many clients may be connected.
-    #[must_use]
-    pub fn clients_max(&self) -> usize {
-        self.settings.read().maxclients as usize
+    /// A seat for a connection from this address.
+    ///
+    /// # Errors
+    /// When `maxclients` or `maxclients-per-address` is reached.
+    pub fn take_seat(&self, address: IpAddr) -> Result<Seat, Full> {
+        let settings = self.settings.read();
+        let address_max = Some(settings.maxclients_per_address as usize).filter(|most| *most > 0);
+        self.seats.take(address, settings.maxclients as usize, address_max)
     }
 
     /// Makes those parts that keep a setting of their own follow a change of the settings from what they were.

@@ -16,6 +16,9 @@ use super::table::{self, CommandResult, Flag, Group, Handler, KeyPositions, Load
 use crate::app::{App, Client, ClientInfo};
 use crate::protocol::{Reply, Request};
 
+/// The longest name of a connection or a library: CLIENT LIST shows those of all connections at once.
+const NAME_BYTES_MAX: usize = 1024;
+
 /// CLIENT.
 pub const ROWS: &[Row] = &[Row {
     name: "client",
@@ -184,9 +187,7 @@ fn set_name(_: &App, client: &mut Client, request: &Request) -> CommandResult {
 
 fn set_info(_: &App, client: &mut Client, request: &Request) -> CommandResult {
     let option = String::from_utf8_lossy(&request[2]);
-    let value = printable(&request[3]).ok_or_else(|| {
-        CommandError::other(format!("ERR {option} cannot contain spaces, newlines or special characters."))
-    });
+    let value = printable(&request[3]).map_err(|fault| CommandError::other(format!("ERR {option} {fault}")));
     if args::is(&request[2], "LIB-NAME") {
         client.info.shown.lock().library_name = value?;
     } else if args::is(&request[2], "LIB-VER") {
@@ -202,13 +203,16 @@ fn set_info(_: &App, client: &mut Client, request: &Request) -> CommandResult {
 /// # Errors
 /// Redis's text when it would break the lines of CLIENT LIST.
 pub(super) fn name(word: &[u8]) -> Result<String, CommandError> {
-    printable(word)
-        .ok_or_else(|| CommandError::other("ERR Client names cannot contain spaces, newlines or special characters."))
+    printable(word).map_err(|fault| CommandError::other(format!("ERR Client names {fault}")))
 }
 
-fn printable(word: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(word).ok()?;
-    text.bytes().all(|byte| byte.is_ascii_graphic()).then(|| text.to_owned())
+/// The word as text, or what is wrong with it.
+fn printable(word: &[u8]) -> Result<String, &'static str> {
+    if word.len() > NAME_BYTES_MAX {
+        return Err("cannot be longer than 1024 bytes");
+    }
+    let text = std::str::from_utf8(word).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_graphic()));
+    text.map(str::to_owned).ok_or("cannot contain spaces, newlines or special characters.")
 }
 
 fn info(_: &App, client: &mut Client, _: &Request) -> CommandResult {

@@ -1,12 +1,15 @@
 //! CONFIG: the settings over the wire. What a setting is called, takes and allows stands in `crate::config` alone; this
 //! file must not know a setting by name, but for the few whose change somebody else must be told.
 
+use tracing::warn;
+
 use super::error::CommandError;
 use super::table::{CommandResult, Flag, Group, Handler, KeyPositions, Loads, Row};
 use super::{glob, help};
 use crate::app::{App, Client};
-use crate::config::{self, Settings};
+use crate::config::{self, SetError, Settings};
 use crate::protocol::{Reply, Request};
+use crate::tls::TlsError;
 
 /// CONFIG.
 pub const ROWS: &[Row] = &[Row {
@@ -131,11 +134,29 @@ fn set(app: &App, _: &mut Client, request: &Request) -> CommandResult {
         return Err(CommandError::Syntax);
     }
     let pairs: Vec<(&str, &str)> = pairs.iter().map(|[name, value]| (name.as_ref(), value.as_ref())).collect();
+    let failed = |error: SetError| CommandError::other(error.to_string());
     let mut settings = app.settings.write();
-    let before = settings.clone();
-    config::set_all(&mut settings, &pairs).map_err(|error| CommandError::other(error.to_string()))?;
+    let mut changed = settings.clone();
+    config::set_all(&mut changed, &pairs).map_err(failed)?;
+    // As in Redis, naming a file once more reads it once more.
+    if let (Some(name), Some(tls)) = (pairs.iter().find_map(|(name, _)| of_tls(name)), &app.tls) {
+        tls.load(&changed.tls).map_err(|error| failed(not_taken(name, &error)))?;
+    }
+    let before = std::mem::replace(&mut *settings, changed);
     app.follow(&before, &settings);
     Ok(Reply::OK)
+}
+
+/// The name of this setting if it is one of TLS, whose files are read when it changes.
+fn of_tls(name: &str) -> Option<&'static str> {
+    config::Row::named(name).map(|row| row.name).filter(|name| name.starts_with("tls-"))
+}
+
+/// Redis's words, which send the operator to the log: a client need not learn what stands in the server's files.
+fn not_taken(name: &str, error: &TlsError) -> SetError {
+    warn!(%error, "CONFIG SET: what TLS would need is no good; what was good stays in force");
+    let reason = "Unable to update TLS configuration. Check server logs.".to_owned();
+    SetError::Failed { name: name.to_owned(), reason }
 }
 
 fn reset_statistics(app: &App, _: &mut Client, _: &Request) -> CommandResult {

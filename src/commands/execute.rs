@@ -1,19 +1,21 @@
 //! The gates that every command passes, in Redis's order, and the call of its handler: exists, arity, authenticated,
 //! key length, permitted, loading, MULTI's queue, cold values, call. It never waits: what must be waited for is said to the caller.
 
+mod exec;
+
 use std::time::Instant;
 
 use smallvec::SmallVec;
 
+use self::exec::exec;
 use super::acl::permission;
-use super::connection;
 use super::error::CommandError;
 use super::table::{self, CommandResult, Flag, Handler, KeyPositions, Loads, Row};
 use super::transaction;
 use crate::app::{App, Client, Transaction};
 use crate::database::write_through::Status;
 use crate::keyspace::hot::Access;
-use crate::keyspace::watch::Watch;
+use crate::keyspace::watch::WATCHED_MAX;
 use crate::keyspace::{Keys, KeysError, Lock, Tickets};
 use crate::protocol::{Reply, Request};
 
@@ -52,7 +54,7 @@ pub fn execute(app: &App, client: &mut Client, request: &Request) -> Step {
     if let Some(transaction) = &mut client.transaction
         && !row.has(Flag::Unqueued)
     {
-        transaction.queue.push(request.clone());
+        transaction.push(request);
         client.info.note_queued(Some(transaction.queue.len()));
         return Step::Done(Reply::Simple("QUEUED"), Tickets::new());
     }
@@ -132,7 +134,7 @@ fn rejected(app: &App, client: &mut Client, request: &Request, error: CommandErr
         return refused(app, &CommandError::other(format!("EXECABORT Transaction discarded because of: {reason}")));
     }
     if let Some(transaction) = &mut client.transaction {
-        transaction.aborted = true;
+        transaction.abort();
     }
     refused(app, &error)
 }
@@ -173,10 +175,21 @@ fn gates(
     if client.transaction.is_some() && has(Flag::Write) && app.write_through.refuses_writes() {
         return Err(KeysError::DatabaseDown.into());
     }
-    if client.transaction.as_ref().is_some_and(|transaction| transaction.queue.len() >= QUEUED_MAX)
-        && !has(Flag::Unqueued)
-    {
+    if let Some(transaction) = client.transaction.as_ref().filter(|_| !has(Flag::Unqueued)) {
+        queue_takes(app, transaction, request)?;
+    }
+    Ok(())
+}
+
+/// What a MULTI keeps is bounded in commands and in bytes, like an unfinished request.
+fn queue_takes(app: &App, transaction: &Transaction, request: &Request) -> Result<(), CommandError> {
+    let bytes_max = app.limits.query_bytes_max();
+    if transaction.queue.len() >= QUEUED_MAX {
         return Err(CommandError::other(format!("ERR a transaction holds at most {QUEUED_MAX} commands")));
+    }
+    if transaction.bytes_with(request) > bytes_max {
+        let limit = format!("client-query-buffer-limit ({bytes_max} bytes)");
+        return Err(CommandError::other(format!("ERR the commands of a transaction are larger than {limit}")));
     }
     Ok(())
 }
@@ -243,118 +256,16 @@ fn access(row: &Row) -> Access {
     if row.has(Flag::Write) { Access::Write } else { Access::Read }
 }
 
-/// EXEC: all queued commands at one moment, as one unit.
-fn exec(app: &App, client: &mut Client, now_ms: i64) -> Step {
-    let Some(transaction) = client.transaction.take() else {
-        return refused(app, &CommandError::other("ERR EXEC without MULTI"));
-    };
-    let watch = std::mem::take(&mut client.watch);
-    client.info.note_queued(None);
-    if transaction.aborted {
-        return refused(app, &CommandError::other("EXECABORT Transaction discarded because of previous errors."));
-    }
-    let plan = Plan::of(app, &transaction, &watch, client.database);
-    let lock = if plan.whole { Lock::All } else { Lock::Keys(&plan.locks, Access::Write) };
-    let mut locked = app.keyspace.lock(&lock, client.database, now_ms);
-    if watch_failed(&mut locked, &watch, client.database) {
-        return Step::Done(Reply::NullArray, locked.finish());
-    }
-    if plan.writes && locked.refuses_writes() {
-        let line = format!("EXECABORT Transaction discarded because of: {}", KeysError::DatabaseDown);
-        return refused(app, &CommandError::other(line));
-    }
-    let cold = cold(&locked, &plan.values);
-    if !cold.is_empty() {
-        drop((locked, plan));
-        client.info.note_queued(Some(transaction.queue.len()));
-        client.transaction = Some(transaction);
-        client.watch = watch;
-        return Step::Load(cold);
-    }
-    locked.begin_exec();
-    let mut replies = Vec::with_capacity(transaction.queue.len());
-    for request in &transaction.queue {
-        replies.push(run_queued(app, client, &mut locked, request));
-    }
-    Step::Done(Reply::Array(replies), locked.finish())
-}
-
-/// What an EXEC locks and reads.
-struct Plan<'a> {
-    locks: KeysOf<'a>,
-    values: KeysOf<'a>,
-    whole: bool,
-    writes: bool,
-}
-
-impl<'a> Plan<'a> {
-    fn of(app: &App, transaction: &'a Transaction, watch: &'a Watch, mut database: u8) -> Self {
-        let mut plan = Self { locks: SmallVec::new(), values: SmallVec::new(), whole: false, writes: false };
-        for request in &transaction.queue {
-            let Ok(row) = table::resolve(request) else { continue };
-            if row.name == "select" {
-                database = connection::selected(app, request).unwrap_or(database);
-            }
-            let keys = keys_of(row, request, database);
-            if reads_values(row, request) {
-                plan.values.extend(keys.iter().copied());
-            }
-            plan.locks.extend(keys);
-            plan.whole |= matches!(row.keys, KeyPositions::Shards | KeyPositions::All);
-            plan.writes |= row.has(Flag::Write);
-        }
-        plan.locks.extend(watch.keys().iter().map(|watched| (watched.database, &*watched.key)));
-        plan
-    }
-}
-
-/// Whether a watched key was changed or has expired; the answer waits for what is pending on the watched keys.
-fn watch_failed(locked: &mut Keys<'_>, watch: &Watch, database: u8) -> bool {
-    let mut failed = watch.is_dirty();
-    for watched in watch.keys() {
-        locked.select(watched.database);
-        let is_live = locked.expiry(&watched.key).is_some();
-        failed |= watched.was_live && !is_live;
-    }
-    locked.select(database);
-    failed
-}
-
-/// One command of an EXEC; its error is a reply among the others.
-fn run_queued(app: &App, client: &mut Client, locked: &mut Keys<'_>, request: &Request) -> Reply {
-    let begun = Instant::now();
-    let row = match table::resolve(request) {
-        Ok(row) => row,
-        Err(error) => return error_reply(app, &error),
-    };
-    if !client.may_do_everything(&app.users) {
-        client.follow(&app.users);
-        if let Err(error) = permission::readmit(app, client, row, request) {
-            return error_reply(app, &error);
-        }
-    }
-    locked.select(client.database);
-    let result = match row.handler {
-        Handler::Keys(handler) => handler(locked, request),
-        Handler::Client(handler) | Handler::ContainerOrAlone(_, handler) | Handler::Waiting(_, handler) => {
-            handler(app, client, request)
-        }
-        // The gates keep these out of the queue.
-        Handler::Server(_) | Handler::Exec | Handler::Container(_) => {
-            Err(CommandError::other("ERR Command not allowed inside a transaction"))
-        }
-    };
-    count(app, table::index(row), begun, result.is_err());
-    result.unwrap_or_else(|error| error_reply(app, &error))
-}
-
 /// WATCH: notes the keys, and whether they exist now.
 ///
 /// # Errors
-/// Inside MULTI.
+/// Inside MULTI, or for too many keys.
 pub fn watch(app: &App, client: &mut Client, request: &Request) -> CommandResult {
     if client.transaction.is_some() {
         return Err(CommandError::other("ERR WATCH inside MULTI is not allowed"));
+    }
+    if client.watch.count() + request.len() > WATCHED_MAX {
+        return Err(CommandError::other(format!("ERR a client watches fewer than {WATCHED_MAX} keys")));
     }
     let keys: KeysOf<'_> = request[1..].iter().map(|key| (client.database, &**key)).collect();
     let mut locked = app.keyspace.lock(&Lock::Keys(&keys, Access::Read), client.database, app.clock.now_ms());

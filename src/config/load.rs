@@ -117,6 +117,7 @@ fn refused(row: &'static Row, text: &str, place: String, invalid: Invalid) -> Co
         | Invalid::OutOfRange { .. }
         | Invalid::NotASize
         | Invalid::NotYesNo
+        | Invalid::Fault(_)
         | Invalid::NotAChoice(_) => row.syntax.expected(),
     };
     let but = if row.name == "database-url" { String::new() } else { format!(", not {text:?}") };

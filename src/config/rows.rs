@@ -2,7 +2,7 @@
 
 use super::reading::{bind, metrics_addr, path, session_tables, timezone};
 use super::value::{Choice, Given, Invalid, Secret, Syntax, show_duration, show_yes_no};
-use super::{Durability, LogFormat, LogLevel, PubsubDefault, SessionTableName, Settings, database_url};
+use super::{Durability, LogFormat, LogLevel, PubsubDefault, SessionTableName, Settings, database_url, tls};
 
 /// When a setting may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,11 +94,17 @@ pub const ROWS: &[Row] = &[
         name: "port",
         syntax: Syntax::Integer { min: 0, max: 65535 },
         default: "6379",
-        help: "TCP port to listen on; 0 takes a free one and logs which",
+        help: "TCP port to listen on; 0 takes a free one and logs which, or none beside a tls-port",
         changes: Changes::AtStart,
         apply: |settings, given| put(&mut settings.port, given.integer()),
         show: |settings| settings.port.to_string(),
     },
+    tls::PORT,
+    tls::CERT_FILE,
+    tls::KEY_FILE,
+    tls::CA_CERT_FILE,
+    tls::AUTH_CLIENTS,
+    tls::PROTOCOLS,
     Row {
         name: "database-url",
         syntax: Syntax::Text { placeholder: "URL", expected: "postgres://…, sqlite://path or memory://" },
@@ -221,6 +227,24 @@ pub const ROWS: &[Row] = &[
         show: |settings| settings.maxclients.to_string(),
     },
     Row {
+        name: "maxclients-per-address",
+        syntax: Syntax::Integer { min: 0, max: u32::MAX as u64 },
+        default: "0",
+        help: "the most connections of one IP address at a time; 0 for no such limit, since many apps may share an address",
+        changes: Changes::AnyTime,
+        apply: |settings, given| put(&mut settings.maxclients_per_address, given.integer()),
+        show: |settings| settings.maxclients_per_address.to_string(),
+    },
+    Row {
+        name: "auth-timeout",
+        syntax: Syntax::Duration { min_ms: 0, max_ms: 3_600_000 },
+        default: "60s",
+        help: "how long a connection may stay without the password that it needs; 0 for ever, as in Redis",
+        changes: Changes::AnyTime,
+        apply: |settings, given| put(&mut settings.auth_timeout, given.duration()),
+        show: |settings| show_duration(settings.auth_timeout),
+    },
+    Row {
         name: "timeout",
         syntax: Syntax::Integer { min: 0, max: SECONDS_MAX },
         default: "0",
@@ -259,6 +283,7 @@ pub const ROWS: &[Row] = &[
         apply: |settings, given| put(&mut settings.metrics_addr, metrics_addr(given)),
         show: |settings| settings.metrics_addr.map_or_else(|| "off".to_owned(), |address| address.to_string()),
     },
+    tls::METRICS,
     Row {
         name: "log-level",
         syntax: Syntax::Choice(LogLevel::names),
@@ -285,6 +310,27 @@ pub const ROWS: &[Row] = &[
         changes: Changes::AnyTime,
         apply: |settings, given| put(&mut settings.proto_max_bulk_len, given.bytes()),
         show: |settings| settings.proto_max_bulk_len.to_string(),
+    },
+    Row {
+        name: "client-query-buffer-limit",
+        syntax: Syntax::Bytes { min: 1024 * 1024, max: i64::MAX as u64 },
+        default: "1gb",
+        help: "the most bytes of one client's unfinished request, at which it is closed, and of the commands in its MULTI, which are refused",
+        changes: Changes::AnyTime,
+        apply: |settings, given| put(&mut settings.client_query_buffer_limit, given.bytes()),
+        show: |settings| settings.client_query_buffer_limit.to_string(),
+    },
+    Row {
+        name: "client-output-buffer-limit",
+        syntax: Syntax::Text {
+            placeholder: "CLASS HARD SOFT SECONDS",
+            expected: "normal, replica or pubsub with two sizes and seconds, such as normal 256mb 64mb 60",
+        },
+        default: "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
+        help: "how much a client may leave unread before it is closed: at once, or after so many seconds; 0 for no limit",
+        changes: Changes::AnyTime,
+        apply: |settings, given| settings.client_output_buffer_limit.change(given),
+        show: |settings| settings.client_output_buffer_limit.show(),
     },
     Row {
         name: "key-bytes-max",
@@ -345,7 +391,8 @@ pub const ROWS: &[Row] = &[
     },
 ];
 
-fn put<T>(setting: &mut T, value: Result<T, Invalid>) -> Result<(), Invalid> {
+/// Takes a value that was read.
+pub(super) fn put<T>(setting: &mut T, value: Result<T, Invalid>) -> Result<(), Invalid> {
     *setting = value?;
     Ok(())
 }

@@ -31,12 +31,6 @@ const FIXED: &[Fixed] = &[
     Fixed { name: "replica-read-only", value: |_| "yes", instead: None },
     Fixed { name: "cluster-enabled", value: |_| "no", instead: None },
     Fixed { name: "io-threads", value: |_| "1", instead: None },
-    // Redis 7.0's default, which tools parse.
-    Fixed {
-        name: "client-output-buffer-limit",
-        value: |_| "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
-        instead: None,
-    },
 ];
 
 fn appendfsync(settings: &Settings) -> &'static str {

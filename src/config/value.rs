@@ -151,6 +151,9 @@ pub enum Invalid {
     /// None of the choices.
     #[error("argument(s) must be one of the following: {}", .0.join(", "))]
     NotAChoice(Vec<&'static str>),
+    /// What Redis says of a setting with a form of its own.
+    #[error("{0}")]
+    Fault(&'static str),
     /// Anything of which Redis has no case: what was expected.
     #[error("expected {0}")]
     NotExpected(String),
@@ -241,11 +244,11 @@ fn alternatives(names: &[&str]) -> String {
 }
 
 /// As strict as Redis: no plus sign, no leading zeros, no blanks.
-fn parse_integer(text: &str) -> Option<i64> {
+pub(super) fn parse_integer(text: &str) -> Option<i64> {
     text.parse::<i64>().ok().filter(|number| number.to_string() == text)
 }
 
-fn parse_size(text: &str) -> Option<u64> {
+pub(super) fn parse_size(text: &str) -> Option<u64> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, suffix) = text.split_at(digits);
     let factor = match suffix.to_ascii_lowercase().as_str() {

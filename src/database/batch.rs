@@ -64,7 +64,7 @@ pub(super) fn batch_work(units: &[Unit]) -> BatchWork {
     }
     debug_assert!(units.len() == 1 || !units.iter().any(Unit::stands_alone), "a clear or a barrier stands alone");
     let mut changes: Vec<(RecordId, Change)> = Vec::with_capacity(units.len());
-    let mut positions: HashMap<RecordId, usize, ahash::RandomState> = HashMap::default();
+    let mut positions: HashMap<&RecordId, usize, ahash::RandomState> = HashMap::default();
     for (id, change) in units.iter().flat_map(|unit| match &unit.work {
         Work::Changes(changes) => changes.as_slice(),
         Work::Clear { .. } | Work::Barrier | Work::Sight => &[],
@@ -72,7 +72,7 @@ pub(super) fn batch_work(units: &[Unit]) -> BatchWork {
         match positions.get(id) {
             Some(&position) => replace(&mut changes[position].1, change),
             None => {
-                positions.insert(id.clone(), changes.len());
+                positions.insert(id, changes.len());
                 changes.push((id.clone(), change.clone()));
             }
         }
@@ -88,12 +88,25 @@ fn replace(earlier: &mut Change, later: &Change) {
     }
 }
 
-/// The records that an expiry was to be set on and that somebody deleted by SQL.
-pub(super) fn missing_records(work: &BatchWork, done: &Committed) -> Vec<RecordId> {
-    match work {
-        BatchWork::Changes(changes) => {
-            done.missing.iter().filter_map(|&position| changes.get(position)).map(|(id, _)| id.clone()).collect()
-        }
-        BatchWork::Clear { .. } | BatchWork::Prune { .. } => Vec::new(),
+/// What became of a batch.
+#[derive(Debug)]
+pub(super) struct Done {
+    /// How many records it changed.
+    pub changes: usize,
+    /// The records that an expiry was to be set on and that somebody deleted by SQL.
+    pub missing: Vec<RecordId>,
+    /// Expired records that were deleted.
+    pub pruned: u64,
+}
+
+impl Done {
+    /// What the database said of this work.
+    pub(super) fn of(work: &BatchWork, committed: &Committed) -> Self {
+        let changes = match work {
+            BatchWork::Changes(changes) => changes.as_slice(),
+            BatchWork::Clear { .. } | BatchWork::Prune { .. } => &[],
+        };
+        let missing = committed.missing.iter().filter_map(|&position| changes.get(position));
+        Self { changes: changes.len(), missing: missing.map(|(id, _)| id.clone()).collect(), pruned: committed.pruned }
     }
 }

@@ -296,6 +296,7 @@ impl Database for Memory {
             kind: "memory",
             place: "memory://".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            is_encrypted: None,
             warnings: vec![
                 "NOTHING SURVIVES: every session is lost when this process ends; set database-url to postgres://… or sqlite://…"
                     .to_owned(),

@@ -236,6 +236,8 @@ pub struct Description {
     pub place: String,
     /// The version of the server or library, when known.
     pub version: String,
+    /// Whether nobody between can read what it is told; `None` where nobody is between, or before it is known.
+    pub is_encrypted: Option<bool>,
     /// What weakens it, one sentence each (no durability, `fsync` off, time zone guessed).
     pub warnings: Vec<String>,
 }

@@ -176,12 +176,13 @@ impl Database for Postgres {
 
     fn description(&self) -> Description {
         let known = self.known.read().clone();
+        let is_encrypted = known.as_ref().map(|known| known.server.is_encrypted);
         let (version, warnings) = known.map_or_else(Default::default, |known| {
             let mut warnings = known.server.warnings.clone();
             warnings.extend(known.server.timezone_guessed.clone());
             (known.server.version.clone(), warnings)
         });
-        Description { kind: "postgresql", place: self.connector.place(), version, warnings }
+        Description { kind: "postgresql", place: self.connector.place(), version, is_encrypted, warnings }
     }
 }
 

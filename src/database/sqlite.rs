@@ -274,6 +274,7 @@ impl Database for Sqlite {
             kind: "sqlite",
             place: self.path.display().to_string(),
             version: found.version.clone(),
+            is_encrypted: None,
             warnings: found.warnings.clone(),
         }
     }

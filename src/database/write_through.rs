@@ -3,17 +3,19 @@
 //! says "committed" only after the database has said so.
 
 mod queue;
+mod wake;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use self::queue::Queue;
 pub(super) use self::queue::{BatchLimits, split};
-pub use self::queue::{EVERYSEC_BACKLOG_MAX, QUEUE_BYTES_MAX, QUEUE_UNITS_MAX};
+pub use self::queue::{EVERYSEC_BACKLOG_MAX, QUEUE_BYTES_MAX, QUEUE_UNITS_MANY, QUEUE_UNITS_MAX};
+use self::wake::Wake;
 use super::RecordId;
 use super::unit::{Outcome, Ticket, Unit, Work};
 use crate::clock::Expiry;
@@ -39,9 +41,10 @@ pub struct WriteThrough {
     queue: Mutex<Queue>,
     /// Whether clients must wait before they queue more.
     full: AtomicBool,
+    crowded: AtomicBool,
     /// Whether `everysec` acknowledges nothing more.
     overdrawn: AtomicBool,
-    work: Notify,
+    wake: Wake,
     settled: watch::Sender<u64>,
     status: AtomicU8,
     stopping: AtomicBool,
@@ -117,8 +120,9 @@ impl WriteThrough {
         Self {
             queue: Mutex::default(),
             full: AtomicBool::new(false),
+            crowded: AtomicBool::new(false),
             overdrawn: AtomicBool::new(false),
-            work: Notify::new(),
+            wake: Wake::new(),
             settled: watch::Sender::new(0),
             status: AtomicU8::new(Status::Loading as u8),
             stopping: AtomicBool::new(false),
@@ -131,23 +135,36 @@ impl WriteThrough {
         }
     }
 
-    /// Queues a unit. Called under the lock of the unit's keys, so that the queue has the order of memory.
+    /// Queues a unit. Called under the lock of the unit's keys, so that the queue has the order of memory. Who has nothing
+    /// else to do then calls [`Self::wake_writer`].
     pub fn enqueue(&self, unit: Unit) {
         let now = unit.queued;
         let mut queue = self.queue.lock();
         queue.push(unit);
         self.note_room(&queue, now);
-        drop(queue);
-        self.work.notify_one();
+        self.wake.note(now);
+    }
+
+    /// Wakes the writer for what was queued since it was last woken. A worker does so when it has nothing else to do.
+    pub fn wake_writer(&self) {
+        self.wake.wake();
+    }
+
+    /// The same of a worker that is busy, if a unit has waited for long enough.
+    pub fn wake_writer_if_late(&self) {
+        self.wake.wake_if_late();
     }
 
     /// What somebody waits for who saw all that is queued or under way; `None` when everything is committed. Called under
     /// the lock of all keys, or else what others change meanwhile is seen and not waited for.
     #[must_use]
     pub fn see_all(&self) -> Option<Ticket> {
-        let ticket = self.queue.lock().see_all();
+        let mut queue = self.queue.lock();
+        let ticket = queue.see_all();
+        let now = Instant::now();
+        self.note_room(&queue, now);
         if ticket.is_some() {
-            self.work.notify_one();
+            self.wake.note(now);
         }
         ticket
     }
@@ -179,6 +196,12 @@ impl WriteThrough {
         !self.full.load(Ordering::Acquire)
     }
 
+    /// Whether so much waits that a client with its share under way is to wait, so that nobody stands behind a flood.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.crowded.load(Ordering::Acquire)
+    }
+
     /// Notes whether the queue takes more: every request asks, and must not queue up for the lock of the queue.
     /// Answers whether it does again.
     fn note_room(&self, queue: &Queue, now: Instant) -> bool {
@@ -190,6 +213,10 @@ impl WriteThrough {
         let lags = self.everysec && is_up && queue.lags(now);
         // Where writes are refused nobody needs to be slowed, and reads go on.
         let full = !overdrawn && (lags || queue.is_full());
+        let crowded = queue.has_many();
+        if self.crowded.load(Ordering::Relaxed) != crowded {
+            self.crowded.store(crowded, Ordering::Release);
+        }
         let was_full = self.full.load(Ordering::Relaxed);
         if was_full != full {
             self.full.store(full, Ordering::Release);
@@ -275,6 +302,7 @@ impl WriteThrough {
         let ticket = Ticket::default();
         let mut settlements = self.settlements();
         self.enqueue(Unit::new(ticket.clone(), Work::Barrier));
+        self.wake_writer();
         loop {
             match ticket.outcome() {
                 Outcome::Committed => return Ok(()),
@@ -291,7 +319,7 @@ impl WriteThrough {
     /// Asks the writer to commit everything, touches too, and to end.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
-        self.work.notify_one();
+        self.wake.wake_now();
     }
 
     /// Whether somebody asked the writer to end.
@@ -329,8 +357,7 @@ impl WriteThrough {
     /// Waits until something is queued, somebody asks us to stop, or `at_most` has passed.
     pub(super) async fn wait_for_work(&self, at_most: Duration) {
         if self.queue.lock().is_empty() {
-            // A time-out is as good as a call: the writer looks at the touches then.
-            let _ = tokio::time::timeout(at_most, self.work.notified()).await;
+            self.wake.wait(at_most).await;
         }
     }
 
@@ -339,6 +366,7 @@ impl WriteThrough {
     pub(super) fn take_units(&self, limits: BatchLimits) -> Vec<Unit> {
         let mut queue = self.queue.lock();
         let taken = queue.take(limits);
+        self.wake.forget();
         let has_room_again = self.note_room(&queue, Instant::now());
         drop(queue);
         if has_room_again {

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use self::parked::Parked;
-use super::batch::{Reach, batch_work, missing_records};
+use super::batch::{Done, Reach, batch_work};
 use super::unit::{Outcome, Unit, Work};
 use super::write_through::{BatchLimits, Memory, Status, TakenBack, WriteThrough};
 use super::{Batch, BatchWork, Committed, Database, DatabaseError};
@@ -28,6 +28,10 @@ const BATCH_CHANGES_MAX: usize = 2048;
 const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 const BATCH_LIMITS: BatchLimits = BatchLimits { changes: BATCH_CHANGES_MAX, bytes: BATCH_BYTES_MAX };
+
+/// The same under `durability = everysec`, where nobody waits for a batch, and where the more changes it has, the more of them
+/// replace each other. A unit waits for the batch before its own, too, and both are to fit into the second.
+const EVERYSEC_BATCH_LIMITS: BatchLimits = BatchLimits { changes: 32_768, bytes: BATCH_BYTES_MAX };
 
 /// How often the writer looks for due touches when nothing is queued.
 const TOUCH_TICK: Duration = Duration::from_millis(250);
@@ -143,7 +147,8 @@ impl Writer {
     /// One wait, and then one round of all that is to be done.
     async fn turn(&mut self) -> Result<(), Ended> {
         self.through.wait_for_work(self.pause()).await;
-        let units = self.through.take_units(BATCH_LIMITS);
+        let limits = if self.through.is_everysec() { EVERYSEC_BATCH_LIMITS } else { BATCH_LIMITS };
+        let units = self.through.take_units(limits);
         if self.through.is_stopping() && units.is_empty() && self.parked.is_empty() {
             self.flush_touches(i64::MAX).await?;
             return Err(Ended(WriterEnd::Stopped));
@@ -194,19 +199,17 @@ impl Writer {
 
     /// One transaction of these units; the inner error is the database's refusal of their data.
     async fn try_units(&mut self, units: &mut Vec<Unit>) -> Result<Result<(), DatabaseError>, Ended> {
-        let work = batch_work(units);
-        match self.commit_whole(work.clone(), units).await? {
+        match self.commit_whole(batch_work(units), units).await? {
             Ok(done) => {
-                let missing = missing_records(&work, &done);
                 for unit in units.iter() {
-                    self.memory.committed(unit, &missing);
+                    self.memory.committed(unit, &done.missing);
                     unit.ticket.settle(Outcome::Committed);
                     if matches!(unit.work, Work::Barrier) {
                         self.through.note_save(self.clock.now_ms() / 1000);
                     }
                 }
                 self.through.note_settled(units);
-                self.count_units(&work, units);
+                self.count_units(&done, units);
                 self.through.announce();
                 Ok(Ok(()))
             }
@@ -220,7 +223,7 @@ impl Writer {
         &mut self,
         work: BatchWork,
         units: &mut Vec<Unit>,
-    ) -> Result<Result<Committed, DatabaseError>, Ended> {
+    ) -> Result<Result<Done, DatabaseError>, Ended> {
         let (mut collisions, mut timeouts) = (0, 0);
         let mut batch = Batch { number: self.last_batch + 1, work };
         let begun = Instant::now();
@@ -228,7 +231,7 @@ impl Writer {
             batch.number = self.last_batch + 1;
             let sent = Instant::now();
             match self.send(&batch).await {
-                Ok(done) => return Ok(Ok(done)),
+                Ok(committed) => return Ok(Ok(Done::of(&batch.work, &committed))),
                 Err(refusal @ (DatabaseError::Refused(_) | DatabaseError::Locked(_))) => return Ok(Err(refusal)),
                 Err(DatabaseError::Conflict(message)) => {
                     collisions += 1;
@@ -245,7 +248,7 @@ impl Writer {
                     let in_doubt = matches!(error, DatabaseError::Outage { in_doubt: true, .. });
                     let message = error.to_string();
                     match self.sit_out(&message, in_doubt, batch.number, units, begun).await {
-                        Ok(true) => return Ok(Ok(Committed::default())),
+                        Ok(true) => return Ok(Ok(Done::of(&batch.work, &Committed::default()))),
                         Ok(false) => {}
                         Err(ended) => {
                             let outcome = if in_doubt { Outcome::Unknown } else { Outcome::Failed };
@@ -332,15 +335,13 @@ impl Writer {
         self.through.announce();
     }
 
-    fn count_units(&self, work: &BatchWork, units: &[Unit]) {
+    fn count_units(&self, done: &Done, units: &[Unit]) {
         let metrics = &self.through.metrics;
         // Barriers and sights change nothing.
         let changing = units.iter().filter(|unit| !matches!(unit.work, Work::Barrier | Work::Sight)).count();
         metrics.units_committed.add(changing as u64);
-        if let BatchWork::Changes(changes) = work {
-            let made: usize = units.iter().filter(|unit| !unit.stands_alone()).map(Unit::size).sum();
-            metrics.changes_replaced.add(made.saturating_sub(changes.len()) as u64);
-        }
+        let made: usize = units.iter().filter(|unit| !unit.stands_alone()).map(Unit::size).sum();
+        metrics.changes_replaced.add(made.saturating_sub(done.changes) as u64);
     }
 
     fn count_commit(&self, batch: &Batch, took: Duration) {

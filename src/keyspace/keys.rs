@@ -254,13 +254,13 @@ impl<'a> Keys<'a> {
             let shared_key = Arc::clone(&name.key);
             entry.mark(&ticket);
             self.keyspace.counts.shift(spot.shard, database, entry.life.as_ref(), Some(&life));
-            let former = entry.life.replace(life);
+            let ended = entry.life.replace(life);
             if let (Some(life), true) = (&mut entry.life, recorded != expiry) {
-                life.touch = former.as_ref().and_then(|former| former.touch);
+                life.touch = ended.as_ref().and_then(|ended| ended.touch);
                 self.keyspace.put_off(name, life, self.now_ms);
             }
-            if let Some(former) = former.filter(|former| former.home != home) {
-                let id = RecordId { home: former.home, database, key: Arc::clone(&shared_key) };
+            if let Some(ended) = ended.filter(|ended| ended.home != home) {
+                let id = RecordId { home: ended.home, database, key: Arc::clone(&shared_key) };
                 self.changes.push((id, Change::Delete));
             }
             self.changes.push((RecordId { home, database, key: shared_key }, change));

@@ -2,6 +2,7 @@
 //! that holds its keys sees every change that came before it.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry as MapEntry;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -12,19 +13,23 @@ use parking_lot::Mutex;
 pub struct Watch {
     dirty: Arc<AtomicBool>,
     /// The watched keys, and whether each was live when it was watched.
-    keys: Vec<Watched>,
+    keys: HashMap<(u8, Vec<u8>), bool>,
 }
 
 /// A watched key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Watched {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watched<'a> {
     /// Redis database number.
     pub database: u8,
     /// The key.
-    pub key: Vec<u8>,
+    pub key: &'a [u8],
     /// Whether it was live when WATCH saw it: one that expires meanwhile counts as changed.
     pub was_live: bool,
 }
+
+/// The most keys that one client watches: some 10 MiB, and a thousand times what a transaction reads. Redis has no limit, and
+/// looks through all of them for each further one.
+pub const WATCHED_MAX: usize = 64 * 1024;
 
 /// The flags of those who watch a key.
 type Watchers = Vec<Weak<AtomicBool>>;
@@ -39,9 +44,8 @@ pub struct Watches {
 
 impl Watch {
     /// The watched keys.
-    #[must_use]
-    pub fn keys(&self) -> &[Watched] {
-        &self.keys
+    pub fn keys(&self) -> impl Iterator<Item = Watched<'_>> {
+        self.keys.iter().map(|((database, key), was_live)| Watched { database: *database, key, was_live: *was_live })
     }
 
     /// Whether a watched key was changed.
@@ -66,10 +70,8 @@ impl Watch {
 impl Watches {
     /// Adds a key to what a client watches.
     pub fn add(&self, watch: &mut Watch, database: u8, key: &[u8], was_live: bool) {
-        if watch.keys.iter().any(|watched| watched.database == database && watched.key == key) {
-            return;
-        }
-        watch.keys.push(Watched { database, key: key.to_vec(), was_live });
+        let MapEntry::Vacant(unwatched) = watch.keys.entry((database, key.to_vec())) else { return };
+        unwatched.insert(was_live);
         let mut by_key = self.by_key.lock();
         let watchers = by_key.entry((database, key.to_vec())).or_default();
         watchers.retain(|watcher| watcher.strong_count() > 0);

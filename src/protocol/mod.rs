@@ -2,10 +2,12 @@
 
 mod inline;
 pub mod limits;
+pub mod pieces;
 pub mod reply;
 pub mod request;
 mod unfinished;
 
 pub use limits::{ProtocolError, RequestLimits};
+pub use pieces::Pieces;
 pub use reply::{Protocol, Reply};
 pub use request::{Request, RequestReader};

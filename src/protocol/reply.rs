@@ -78,15 +78,27 @@ impl Reply {
             Self::NullArray => put_null(protocol, b"*-1\r\n", out),
             Self::Array(items) => put_items(b'*', items, protocol, out),
             Self::Map(pairs) => put_map(pairs, protocol, out),
-            Self::Set(items) => put_items(if protocol == Protocol::Resp3 { b'~' } else { b'*' }, items, protocol, out),
+            Self::Set(items) => put_items(self.sigil(protocol), items, protocol, out),
             Self::Verbatim(text) => put_verbatim(text, protocol, out),
             Self::Double(number) => put_double(*number, protocol, out),
-            Self::Push(items) => put_items(if protocol == Protocol::Resp3 { b'>' } else { b'*' }, items, protocol, out),
+            Self::Push(items) => put_items(self.sigil(protocol), items, protocol, out),
         }
     }
 
-    /// How many bytes the reply takes, roughly, so that the buffer grows once and not with each item.
-    fn bytes_about(&self) -> usize {
+    /// The byte that announces a collection: RESP2 has but one.
+    pub(super) const fn sigil(&self, protocol: Protocol) -> u8 {
+        match (self, protocol) {
+            (Self::Map(_), Protocol::Resp3) => b'%',
+            (Self::Set(_), Protocol::Resp3) => b'~',
+            (Self::Push(_), Protocol::Resp3) => b'>',
+            _ => b'*',
+        }
+    }
+
+    /// How many bytes the reply takes, roughly: the buffer grows once and not with each item, and what a client may leave
+    /// unread is bounded.
+    #[must_use]
+    pub fn bytes_about(&self) -> usize {
         let content_bytes = match self {
             Self::Simple(text) => text.len(),
             Self::Error(text) | Self::Verbatim(text) => text.len(),
@@ -179,7 +191,7 @@ fn put_map(pairs: &[(Reply, Reply)], protocol: Protocol, out: &mut BytesMut) {
 }
 
 /// `*3`: what kind of collection follows, and of how many.
-fn put_header(sigil: u8, count: usize, out: &mut BytesMut) {
+pub(super) fn put_header(sigil: u8, count: usize, out: &mut BytesMut) {
     out.put_u8(sigil);
     let first_digit = out.len();
     let mut rest = count;

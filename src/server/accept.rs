@@ -7,13 +7,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, error, warn};
 
 use super::connections::Connections;
+use super::listen::Listener;
 use super::serve::{self, Signals};
-use crate::app::{App, Client};
+use super::stream::Stream;
+use crate::app::{App, Client, Full, Seat};
+use crate::tls::Tls;
 
 /// Connections that wait for a worker to take them; the kernel's backlog holds more.
 const HANDOVER_MAX: usize = 1_024;
@@ -22,16 +25,27 @@ const HANDOVER_MAX: usize = 1_024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 const FULL: &str = "-ERR max number of clients reached\r\n";
+const FULL_FOR_ADDRESS: &str = "-ERR max number of clients of this address reached\r\n";
 
 /// Redis's words for protected mode (networking.c, `acceptCommonHandler`), with what applies here.
 const PROTECTED: &str = "-DENIED Sojourn is running in protected mode because protected mode is enabled and no password is set for the \
     default user. In this mode connections are only accepted from the loopback interface. If you want to connect from external computers, \
     set a password with 'requirepass', or disable protected mode with 'protected-mode no' if the network is trusted.\r\n";
 
+/// A connection on its way to a worker.
+#[derive(Debug)]
+struct Accepted {
+    stream: std::net::TcpStream,
+    /// What it speaks under the protocol.
+    tls: Option<Arc<Tls>>,
+    /// The seat that it takes.
+    seat: Seat,
+}
+
 /// One worker's end of the handover.
 #[derive(Clone, Debug)]
 struct Worker {
-    connections: mpsc::Sender<std::net::TcpStream>,
+    connections: mpsc::Sender<Accepted>,
     load: Arc<AtomicUsize>,
 }
 
@@ -53,7 +67,11 @@ impl Workers {
         for number in 0..count {
             let (connections, handed) = mpsc::channel(HANDOVER_MAX);
             let load = Arc::new(AtomicUsize::new(0));
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let write_through = Arc::clone(&app.write_through);
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .on_thread_park(move || write_through.wake_writer())
+                .build()?;
             let work = work(Arc::clone(app), handed, Arc::clone(&load), stopping.clone());
             let thread = std::thread::Builder::new().name(format!("worker-{number}"));
             started.threads.push(thread.spawn(move || runtime.block_on(work))?);
@@ -63,12 +81,12 @@ impl Workers {
     }
 
     /// Hands a connection to the worker with the fewest.
-    async fn hand_over(&self, stream: TcpStream) {
+    async fn hand_over(&self, stream: TcpStream, tls: Option<Arc<Tls>>, seat: Seat) {
         let Ok(stream) = stream.into_std() else { return };
         if let Some(worker) = self.workers.iter().min_by_key(|worker| worker.load.load(Ordering::Relaxed)) {
             worker.load.fetch_add(1, Ordering::Relaxed);
             // A worker ends only when the server stops; the connection is closed then.
-            let _ = worker.connections.send(stream).await;
+            let _ = worker.connections.send(Accepted { stream, tls, seat }).await;
         }
     }
 
@@ -86,7 +104,7 @@ impl Workers {
 /// A worker: serves what it is handed, until the server stops and its connections have ended.
 async fn work(
     app: Arc<App>,
-    mut handed: mpsc::Receiver<std::net::TcpStream>,
+    mut handed: mpsc::Receiver<Accepted>,
     load: Arc<AtomicUsize>,
     stopping: watch::Receiver<bool>,
 ) {
@@ -96,10 +114,10 @@ async fn work(
     tokio::spawn(relay_settlements(app.write_through.settlements(), relay));
     loop {
         tokio::select! {
-            stream = handed.recv() => {
-                let Some(stream) = stream else { break };
+            accepted = handed.recv() => {
+                let Some(accepted) = accepted else { break };
                 let signals = Signals { settlements: settlements.clone(), stopping: stopping.clone() };
-                connections.start(welcome(Arc::clone(&app), stream, signals));
+                connections.start(welcome(Arc::clone(&app), accepted, signals));
             }
             true = connections.one_ended() => {}
             _ = stopped.wait_for(|stopping| *stopping) => break,
@@ -118,8 +136,10 @@ async fn relay_settlements(mut settlements: watch::Receiver<u64>, relay: watch::
 }
 
 /// Makes a client of a connection and serves it.
-async fn welcome(app: Arc<App>, stream: std::net::TcpStream, signals: Signals) {
+async fn welcome(app: Arc<App>, accepted: Accepted, signals: Signals) {
     let served = async {
+        // The seat is given back when the connection ends.
+        let Accepted { stream, tls, seat: _seat } = accepted;
         let stream = TcpStream::from_std(stream)?;
         stream.set_nodelay(true)?;
         keep_alive(&app, &stream)?;
@@ -128,6 +148,14 @@ async fn welcome(app: Arc<App>, stream: std::net::TcpStream, signals: Signals) {
         app.metrics.connections_received.increment();
         app.metrics.connected_clients.set(app.clients.count() as u64);
         let _registered = Registered { app: Arc::clone(&app), id };
+        let stream = match tls {
+            None => Stream::Plain(stream),
+            // In a box: what a handshake needs is not kept for the life of every connection.
+            Some(tls) => match Box::pin(secure(&app, &tls, stream, &signals)).await? {
+                Some(stream) => stream,
+                None => return Ok(()),
+            },
+        };
         let client = Client::new(info, &app.users);
         serve::serve(Arc::clone(&app), client, stream, signals).await;
         Ok::<(), std::io::Error>(())
@@ -135,6 +163,24 @@ async fn welcome(app: Arc<App>, stream: std::net::TcpStream, signals: Signals) {
     if let Err(error) = served.await {
         debug!(%error, "a connection ended before it was served");
     }
+}
+
+/// Shakes hands with a client that is to speak TLS; `None` when it is not served. Only now can it be told why.
+async fn secure(app: &App, tls: &Tls, stream: TcpStream, signals: &Signals) -> std::io::Result<Option<Stream>> {
+    let peer = stream.peer_addr()?;
+    let mut stopping = signals.stopping.clone();
+    let accepted = tokio::select! {
+        accepted = tls.accept(stream) => accepted,
+        _ = stopping.wait_for(|stopping| *stopping) => return Ok(None),
+    };
+    let stream = accepted.inspect_err(|_| app.metrics.tls_handshakes_failed.increment())?;
+    let stream = Stream::Tls(Box::new(stream));
+    if is_outsider(app, peer) {
+        app.metrics.connections_rejected.increment();
+        serve::refuse(stream, PROTECTED).await;
+        return Ok(None);
+    }
+    Ok(Some(stream))
 }
 
 /// Forgets the client when its connection ends, also by a panic.
@@ -156,18 +202,22 @@ fn keep_alive(app: &App, stream: &TcpStream) -> std::io::Result<()> {
 }
 
 /// Accepts connections on one address until the server stops.
-pub async fn accept(listener: TcpListener, app: Arc<App>, workers: Arc<Workers>, mut stopping: watch::Receiver<bool>) {
+pub async fn accept(listener: Listener, app: Arc<App>, workers: Arc<Workers>, mut stopping: watch::Receiver<bool>) {
+    let Listener { socket, tls } = listener;
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = socket.accept() => accepted,
             _ = stopping.wait_for(|stopping| *stopping) => return,
         };
         match accepted {
-            Ok((stream, peer)) => match refusal(&app, peer) {
-                None => workers.hand_over(stream).await,
-                Some(line) => {
+            Ok((stream, peer)) => match admit(&app, peer, tls.is_some()) {
+                Ok(seat) => workers.hand_over(stream, tls.clone(), seat).await,
+                Err(line) => {
                     app.metrics.connections_rejected.increment();
-                    tokio::spawn(serve::refuse(stream, line));
+                    // As in Redis, one that waits for a handshake is not told why: it could not read it.
+                    if tls.is_none() {
+                        tokio::spawn(serve::refuse(Stream::Plain(stream), line));
+                    }
                 }
             },
             Err(error) => {
@@ -178,12 +228,19 @@ pub async fn accept(listener: TcpListener, app: Arc<App>, workers: Arc<Workers>,
     }
 }
 
-/// Why a connection from this peer is not served.
-fn refusal(app: &App, peer: SocketAddr) -> Option<&'static str> {
-    if app.clients.count() >= app.clients_max() {
-        return Some(FULL);
-    }
-    (app.is_protected() && !is_loopback(peer.ip())).then_some(PROTECTED)
+/// A seat for a connection from this peer, or what it is told instead. One that speaks TLS is asked where it comes from after
+/// its handshake.
+fn admit(app: &App, peer: SocketAddr, is_tls: bool) -> Result<Seat, &'static str> {
+    let seat = app.take_seat(peer.ip()).map_err(|full| match full {
+        Full::Everywhere => FULL,
+        Full::ForAddress => FULL_FOR_ADDRESS,
+    })?;
+    if !is_tls && is_outsider(app, peer) { Err(PROTECTED) } else { Ok(seat) }
+}
+
+/// Whether protected mode keeps this peer out.
+fn is_outsider(app: &App, peer: SocketAddr) -> bool {
+    app.is_protected() && !is_loopback(peer.ip())
 }
 
 /// An IPv4 address may come mapped into IPv6.
@@ -212,7 +269,7 @@ mod tests {
 
     #[test]
     fn refusals_are_one_error_line_each() {
-        for line in [FULL, PROTECTED] {
+        for line in [FULL, FULL_FOR_ADDRESS, PROTECTED] {
             assert!(line.starts_with('-') && line.ends_with("\r\n"), "{line:?}");
             assert_eq!(line.matches('\n').count(), 1, "{line:?}");
         }

@@ -3,8 +3,14 @@
 
 pub mod accept;
 mod connections;
+mod input;
+pub mod listen;
+mod open_files;
+mod output;
 pub mod serve;
 pub mod start;
+pub mod stream;
+mod wait;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -12,32 +18,35 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
-use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
 
-use crate::app::{App, Clients, Limits, Users};
+use crate::app::{App, Clients, Limits, Seats, Users};
 use crate::clock::Clock;
 use crate::commands::{acl, table};
-use crate::config::{Durability, Loaded, Settings};
+use crate::config::{Durability, Loaded};
 use crate::database::write_through::{Status, WriteThrough};
 use crate::database::{self, Database, DatabaseError, DatabaseSettings};
 use crate::keyspace::Keyspace;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::process;
 use crate::telemetry::{Exporter, Logging};
+use crate::tls::{Tls, TlsError};
 use accept::Workers;
+use listen::Listener;
 
 /// How often the shards are asked whether a key has ended: one look at a number each, microseconds in all.
 const EXPIRE_TICK: Duration = Duration::from_millis(100);
 
-/// How long a port that is taken is waited for, and how often it is tried.
-const BIND_PATIENCE: Duration = Duration::from_secs(1);
-const BIND_RETRY: Duration = Duration::from_millis(20);
+/// How often the files of TLS are looked at: a few pages that the kernel has in memory.
+const CERTIFICATES_TICK: Duration = Duration::from_secs(2);
 
 /// Why the server ended, other than by being asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
+    /// A setting of TLS, or what stands in the file that it names.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// An address cannot be listened on.
     #[error("{0}")]
     Bind(String),
@@ -74,9 +83,15 @@ pub struct Options {
 /// # Errors
 /// [`ServerError`] says which part of the start, the service or the stop failed.
 pub async fn run(loaded: Loaded, options: Options, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
-    let settings = loaded.settings.clone();
-    let listeners = bind(&settings).await?;
-    let address = listeners[0].local_addr()?;
+    let mut settings = loaded.settings.clone();
+    settings.maxclients = open_files::allow(loaded.settings.maxclients);
+    if settings.maxclients < loaded.settings.maxclients {
+        let (wanted, maxclients) = (loaded.settings.maxclients, settings.maxclients);
+        warn!(wanted, maxclients, "the limit of open files (ulimit -n) allows fewer clients than maxclients");
+    }
+    let tls = if settings.needs_tls() { Some(Arc::new(Tls::open(&settings.tls)?)) } else { None };
+    let listeners = listen::listen(&settings, tls.as_ref()).await?;
+    let address = listeners[0].socket.local_addr()?;
     let run_id = run_id();
     // Host and process may come again, in a container that is started anew; the run does not.
     let identity = format!("{} (run {})", process::identity(), &run_id[..8]);
@@ -93,17 +108,19 @@ pub async fn run(loaded: Loaded, options: Options, shutdown: impl Future<Output 
         Arc::clone(&metrics),
     );
     let stop_limit = settings.shutdown_timeout;
-    let exporter = export(&loaded, &metrics)?;
+    let exporter = export(&loaded, &metrics, tls.as_ref())?;
     let app = Arc::new(App {
         limits: Limits::new(&settings),
         users: Users::new(settings.password()),
         settings: RwLock::new(settings),
+        tls,
         clock: options.clock,
         keyspace,
         write_through,
         database: RwLock::new(database.description()),
         metrics,
         clients: Clients::default(),
+        seats: Seats::default(),
         run_id,
         port: address.port(),
         started: Instant::now(),
@@ -126,7 +143,7 @@ struct Serving {
     exporter: Option<Exporter>,
     database: Arc<dyn Database>,
     loads: Loads,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
 }
 
 async fn serve_until(
@@ -142,6 +159,9 @@ async fn serve_until(
         tasks.spawn(accept::accept(listener, Arc::clone(&app), Arc::clone(&workers), stopping.clone()));
     }
     tasks.spawn(expire(Arc::clone(&app), stopping.clone()));
+    if let Some(tls) = &app.tls {
+        tasks.spawn(follow_certificates(Arc::clone(tls), stopping.clone()));
+    }
     tasks.spawn(measure(Arc::clone(&app), exporter, stopping.clone()));
     let mut storage = start::Storage::start(&app, database, loads)?;
     let early = tokio::select! {
@@ -175,41 +195,6 @@ async fn within(limit: Duration, work: impl FnOnce() + Send + 'static) -> bool {
     tokio::time::timeout(limit, tokio::task::spawn_blocking(work)).await.is_ok_and(|joined| joined.is_ok())
 }
 
-/// Listens on all addresses, or says who probably has the port.
-async fn bind(settings: &Settings) -> Result<Vec<TcpListener>, ServerError> {
-    let mut listeners = Vec::new();
-    for address in &settings.bind {
-        let address = SocketAddr::new(*address, settings.port);
-        let listener = listen(address).await.map_err(|error| ServerError::Bind(bind_error(address, &error)))?;
-        listeners.push(listener);
-    }
-    if listeners.is_empty() {
-        return Err(ServerError::Bind("bind: no address is given".to_owned()));
-    }
-    Ok(listeners)
-}
-
-/// A predecessor that was killed may still be dying and hold the port for a moment.
-async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let begun = Instant::now();
-    loop {
-        match TcpListener::bind(address).await {
-            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && begun.elapsed() < BIND_PATIENCE => {
-                tokio::time::sleep(BIND_RETRY).await;
-            }
-            result => return result,
-        }
-    }
-}
-
-fn bind_error(address: SocketAddr, error: &std::io::Error) -> String {
-    if error.kind() == std::io::ErrorKind::AddrInUse {
-        let next = address.port().wrapping_add(1);
-        return format!("port: {address} is taken: is redis-server running? Try --port {next}");
-    }
-    format!("bind: cannot listen on {address}: {error}")
-}
-
 /// Lets expired entries leave memory, and forgets the watches of clients that are gone.
 async fn expire(app: Arc<App>, mut stopping: watch::Receiver<bool>) {
     let mut ticks = tokio::time::interval(EXPIRE_TICK);
@@ -222,6 +207,28 @@ async fn expire(app: Arc<App>, mut stopping: watch::Receiver<bool>) {
         if app.write_through.status() != Status::Loading {
             app.keyspace.expire();
             app.keyspace.watches.sweep();
+        }
+    }
+}
+
+/// Takes new certificates soon after they are put in place; a restart would cost every client its connection.
+async fn follow_certificates(tls: Arc<Tls>, mut stopping: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(CERTIFICATES_TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        }
+        let tls = Arc::clone(&tls);
+        // Files may stand on a disk that is slow or gone.
+        match tokio::task::spawn_blocking(move || tls.refresh()).await {
+            Ok(Ok(false)) => {}
+            Ok(Ok(true)) => info!("the files of TLS have changed; connections from now on get what stands in them"),
+            Ok(Err(error)) => {
+                warn!(%error, "the files of TLS have changed and are no good; what was good stays in force")
+            }
+            Err(error) => warn!(%error, "the files of TLS could not be looked at"),
         }
     }
 }
@@ -242,9 +249,10 @@ async fn measure(app: Arc<App>, exporter: Option<Exporter>, mut stopping: watch:
 }
 
 /// Serves the metrics; a default address that is taken costs the metrics, one that was chosen the start.
-fn export(loaded: &Loaded, metrics: &Metrics) -> Result<Option<Exporter>, ServerError> {
+fn export(loaded: &Loaded, metrics: &Metrics, tls: Option<&Arc<Tls>>) -> Result<Option<Exporter>, ServerError> {
     let Some(address) = loaded.settings.metrics_addr else { return Ok(None) };
-    match Exporter::start(address, metrics) {
+    let tls = tls.filter(|_| loaded.settings.tls.metrics).cloned();
+    match Exporter::start(address, metrics, tls) {
         Ok(exporter) => Ok(Some(exporter)),
         Err(error) if loaded.explicit.contains("metrics-addr") => Err(ServerError::Bind(error.to_string())),
         Err(error) => {

@@ -1,47 +1,45 @@
 //! One connection: executes all that is in the read buffer, goes on reading while commits are under way, and sends the
 //! replies in order, each when its tickets are committed. A reply that waits never stops the next command.
 
+mod closing;
+
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::net::tcp::WriteHalf;
-use tokio::sync::{oneshot, watch};
+use bytes::{Buf, BytesMut};
+use tokio::sync::watch;
 use tracing::debug;
 
+use self::closing::ended;
+use super::input::READ_BYTES;
+use super::output::Output;
+use super::stream::{LAST_BYTES, Reader, Stream, Writer};
+use super::wait::{Wait, until};
 use crate::app::{App, Client};
-use crate::commands::error::CommandError;
 use crate::commands::execute::{self, Step};
 use crate::database::DatabaseError;
-use crate::database::unit::Outcome;
 use crate::keyspace::Tickets;
-use crate::protocol::{Protocol, ProtocolError, Reply, Request, RequestLimits, RequestReader};
-
-/// Replies that one connection may have in flight: enough to fill a few batches; more stay in the socket.
-const HELD_REPLIES_MAX: usize = 8_192;
+use crate::protocol::{ProtocolError, Reply, Request, RequestLimits, RequestReader};
 
 /// Requests that are taken off the buffer before they are executed, so that their cold values load in one query.
 const REQUESTS_TOGETHER_MAX: usize = 256;
 
-/// Bytes of replies that wait for a client that does not read; more commands are not executed meanwhile.
-const OUTPUT_BYTES_MAX: usize = 1024 * 1024;
-
-/// Bytes of an unfinished request (Redis: `client-query-buffer-limit`); the connection is closed beyond.
-const INPUT_BYTES_MAX: usize = 1024 * 1024 * 1024;
+/// For how many requests an idle connection keeps room.
+const REQUESTS_KEPT: usize = 8;
 
 /// How many requests are worth a look-up beforehand, and for how many keys what was looked up surely stays in the cache.
 const PREFETCH_MIN: usize = 4;
 const PREFETCH_KEYS_MAX: usize = 64;
 
-/// How much is read at once.
-const READ_BYTES: usize = 16 * 1024;
+/// Pieces of replies that are sent before the other connections of the thread get their turn.
+const PIECES_TOGETHER_MAX: usize = 16;
 
-/// How long a connection that ends may take to send its last replies.
-const LAST_REPLIES: Duration = Duration::from_secs(1);
+/// How much of what a client has sent by then is still read when the server stops.
+const LAST_REQUESTS_BYTES: usize = 1024 * 1024;
+
+/// Replies that one connection may have waiting for commits where many units wait: enough that fifty of them fill batches.
+const SHARE_WHEN_CROWDED: usize = 64;
 
 /// What a command answers that waited when the server stopped.
 const STOPPING: &str = "MISCONF the server stops: what this command waits for may not be committed yet";
@@ -55,15 +53,6 @@ pub struct Signals {
     pub stopping: watch::Receiver<bool>,
 }
 
-/// A reply, and what it waits for.
-#[derive(Debug)]
-struct Held {
-    reply: Reply,
-    tickets: Tickets,
-    /// A HELLO behind it does not change how it is written.
-    protocol: Protocol,
-}
-
 /// One connection's state.
 struct Connection {
     app: Arc<App>,
@@ -71,17 +60,20 @@ struct Connection {
     reader: RequestReader,
     input: BytesMut,
     requests: VecDeque<Request>,
-    held: VecDeque<Held>,
-    output: BytesMut,
+    output: Output,
     settlements: watch::Receiver<u64>,
     stopping: watch::Receiver<bool>,
     /// What the reader refused, until the requests before it are executed.
     broken: Option<ProtocolError>,
     closing: bool,
+    /// How long nothing was read.
+    idle: Wait,
+    /// How long the client has lacked its password.
+    stranger: Wait,
 }
 
 /// Serves one connection until it ends or the server stops.
-pub async fn serve(app: Arc<App>, client: Client, stream: TcpStream, signals: Signals) {
+pub async fn serve(app: Arc<App>, client: Client, stream: Stream, signals: Signals) {
     let Signals { settlements, stopping } = signals;
     let connection = Connection {
         app,
@@ -89,12 +81,13 @@ pub async fn serve(app: Arc<App>, client: Client, stream: TcpStream, signals: Si
         reader: RequestReader::new(),
         input: BytesMut::new(),
         requests: VecDeque::new(),
-        held: VecDeque::new(),
-        output: BytesMut::new(),
+        output: Output::default(),
         settlements,
         stopping: stopping.clone(),
         broken: None,
         closing: false,
+        idle: Wait::default(),
+        stranger: Wait::default(),
     };
     if let Err(error) = connection.run(stream, stopping).await {
         debug!(%error, "a connection broke");
@@ -102,35 +95,48 @@ pub async fn serve(app: Arc<App>, client: Client, stream: TcpStream, signals: Si
 }
 
 impl Connection {
-    async fn run(mut self, mut stream: TcpStream, mut stopping: watch::Receiver<bool>) -> std::io::Result<()> {
+    async fn run(mut self, mut stream: Stream, mut stopping: watch::Receiver<bool>) -> std::io::Result<()> {
         let (mut from, mut to) = stream.split();
         // One future for the whole life: made anew in each round it would cost each request a lock that all share.
         let mut stopped = pin!(stop(&mut stopping));
         let mut expelled = self.client.info.expelled();
-        let mut last_read = None;
+        let mut has_more = false;
         loop {
-            self.execute_buffered(&to).await;
+            let is_held_up = self.execute_buffered(&mut to).await;
             self.release_replies();
-            self.send_now(&to)?;
-            if self.closing && self.held.is_empty() && self.output.is_empty() {
+            if self.must_close() {
+                return Ok(());
+            }
+            let may_send_more = self.send_now(&mut to)?;
+            let goes_on = is_held_up && self.may_execute();
+            if may_send_more || has_more || goes_on {
+                // However fast a client sends or reads, the others of this thread get their turns.
+                tokio::task::yield_now().await;
+            }
+            has_more = false;
+            if goes_on {
+                continue;
+            }
+            if self.closing && self.output.is_sent() {
                 return to.shutdown().await;
             }
-            let idle = self.idle_limit();
+            let (may_read, deadline) = (self.may_read(), self.deadline());
             tokio::select! {
-                read = read_more(&mut from, &mut self.input), if self.may_read() => {
+                read = from.read(&mut self.input), if may_read => {
                     let count = read?;
                     self.app.metrics.net_input_bytes.add(count as u64);
-                    last_read = None;
+                    self.idle = Wait::default();
                     // A client that closed its side still gets the replies of what it sent.
-                    self.closing |= count == 0 || self.input.len() > INPUT_BYTES_MAX;
+                    self.closing |= count == 0;
+                    has_more = count == READ_BYTES;
                 }
-                written = to.write_buf(&mut self.output), if !self.output.is_empty() => {
+                written = to.send(&mut self.output), if self.output.has_remaining() || to.is_unsent() => {
                     self.app.metrics.net_output_bytes.add(written? as u64);
                 }
-                changed = self.settlements.changed(), if !self.held.is_empty() => {
+                changed = self.settlements.changed(), if self.output.waits() => {
                     self.closing |= changed.is_err();
                 }
-                () = idled(&mut last_read, idle) => return Ok(()),
+                () = until(deadline) => {}
                 () = ended(&mut expelled) => return Ok(()),
                 () = &mut stopped => return self.finish(from, to).await,
             }
@@ -138,69 +144,82 @@ impl Connection {
     }
 
     /// Sends what the socket takes at once; usually all of it, so that nothing has to wait for its readiness.
-    fn send_now(&mut self, to: &WriteHalf<'_>) -> std::io::Result<()> {
-        if self.output.is_empty() {
-            return Ok(());
-        }
-        match to.try_write(&self.output) {
-            Ok(written) => {
-                self.output.advance(written);
-                self.app.metrics.net_output_bytes.add(written as u64);
-                Ok(())
+    /// Answers whether more may be sent at once.
+    fn send_now(&mut self, to: &mut Writer<'_>) -> std::io::Result<bool> {
+        for _ in 0..PIECES_TOGETHER_MAX {
+            self.output.write_out();
+            if !self.output.has_remaining() {
+                return Ok(false);
             }
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(error),
+            match to.send_now(&mut self.output)? {
+                0 => return Ok(false),
+                written => self.app.metrics.net_output_bytes.add(written as u64),
+            }
         }
+        self.output.write_out();
+        Ok(true)
     }
 
     /// The server stops: answers what was received, and ends.
-    async fn finish(mut self, from: tokio::net::tcp::ReadHalf<'_>, mut to: WriteHalf<'_>) -> std::io::Result<()> {
-        while self.input.len() < OUTPUT_BYTES_MAX && matches!(from.try_read_buf(&mut self.input), Ok(1..)) {}
+    async fn finish(mut self, mut from: Reader<'_>, mut to: Writer<'_>) -> std::io::Result<()> {
+        while self.input.len() < LAST_REQUESTS_BYTES && from.read_now(&mut self.input) {}
         loop {
-            self.execute_buffered(&to).await;
+            self.execute_buffered(&mut to).await;
             self.release_replies();
-            if self.held.is_empty() && self.output.is_empty() {
+            self.output.write_out();
+            if self.output.is_sent() {
                 return to.shutdown().await;
             }
-            if self.output.is_empty() {
+            if !self.output.has_remaining() {
                 if self.settlements.changed().await.is_err() {
                     return Ok(());
                 }
-            } else if !matches!(tokio::time::timeout(LAST_REPLIES, to.write_buf(&mut self.output)).await, Ok(Ok(1..))) {
+            } else if !matches!(tokio::time::timeout(LAST_BYTES, to.send(&mut self.output)).await, Ok(Ok(1..))) {
                 return Ok(());
             }
         }
     }
 
-    fn may_read(&self) -> bool {
+    fn may_read(&mut self) -> bool {
         !self.closing && self.requests.is_empty() && self.may_execute()
     }
 
-    fn may_execute(&self) -> bool {
-        self.held.len() < HELD_REPLIES_MAX && self.output.len() < OUTPUT_BYTES_MAX
+    fn may_execute(&mut self) -> bool {
+        let is_full = self.output.is_full(self.client.authenticated) || self.client.overruns;
+        !is_full && !self.output.exceeds(&self.app.limits.output())
     }
 
-    fn idle_limit(&self) -> Option<Duration> {
-        self.app.limits.idle_timeout().filter(|_| self.held.is_empty())
-    }
-
-    /// Executes the requests in the buffer, as far as the limits let it.
-    async fn execute_buffered(&mut self, to: &WriteHalf<'_>) {
+    /// Executes the requests in the buffer; `true` when a limit left some of them.
+    async fn execute_buffered(&mut self, to: &mut Writer<'_>) -> bool {
         while self.may_execute() && !self.client.close_after_reply {
+            self.app.write_through.wake_writer_if_late();
             if self.requests.is_empty() && !self.parse() {
-                return self.refuse_broken();
+                self.let_go_of_input();
+                self.refuse_broken();
+                return false;
             }
             self.prefetch();
             while self.may_execute()
                 && let Some(request) = self.requests.pop_front()
             {
-                self.wait_for_room(&request).await;
+                self.wait_for_room(&request, to).await;
                 self.run_request(request, to).await;
                 if self.client.close_after_reply {
                     self.closing = true;
                     self.requests.clear();
                 }
             }
+        }
+        !self.client.close_after_reply
+    }
+
+    /// An idle connection keeps no buffer: the rest of an empty one would keep the whole.
+    fn let_go_of_input(&mut self) {
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
+        if self.requests.capacity() > REQUESTS_KEPT {
+            self.requests = VecDeque::new();
         }
     }
 
@@ -243,24 +262,29 @@ impl Connection {
     }
 
     fn limits(&self) -> RequestLimits {
-        if self.client.authenticated {
-            RequestLimits::authenticated(self.app.limits.bulk_bytes_max())
-        } else {
-            RequestLimits::unauthenticated()
-        }
+        let known = self.client.authenticated.then(|| RequestLimits::authenticated(self.app.limits.bulk_bytes_max()));
+        known.unwrap_or(RequestLimits::unauthenticated())
     }
 
-    /// At the limit of the queue to the database clients that write are slowed, not dropped.
-    async fn wait_for_room(&mut self, request: &Request) {
-        let full = |app: &App| !app.write_through.has_room() && !app.write_through.is_stopping();
-        while full(&self.app) && execute::may_write(request) {
-            if self.settlements.changed().await.is_err() {
+    /// At the limit of the queue to the database clients that write are slowed, not dropped. Long before, a client that has its
+    /// share under way waits: whoever comes next stands behind a few of each, and not behind all of a flood.
+    async fn wait_for_room(&mut self, request: &Request, to: &mut Writer<'_>) {
+        while self.lacks_room() && execute::may_write(request) {
+            self.release_replies();
+            // A client that is gone is noticed when the connection goes on.
+            if self.send_now(to).is_err() || (self.lacks_room() && self.settlements.changed().await.is_err()) {
                 return;
             }
         }
     }
 
-    async fn run_request(&mut self, request: Request, to: &WriteHalf<'_>) {
+    fn lacks_room(&self) -> bool {
+        let write_through = &self.app.write_through;
+        let has_share = self.output.waiting() >= SHARE_WHEN_CROWDED && write_through.is_crowded();
+        (has_share || !write_through.has_room()) && !write_through.is_stopping()
+    }
+
+    async fn run_request(&mut self, request: Request, to: &mut Writer<'_>) {
         loop {
             match execute::execute(&self.app, &mut self.client, &request) {
                 Step::Done(reply, tickets) => return self.hold(reply, tickets),
@@ -286,11 +310,11 @@ impl Connection {
 
     /// Sends the replies before a command that waits, and waits for the commits that hold them: it is told how they ended, and
     /// its own reply could not go before theirs.
-    async fn send_before(&mut self, to: &WriteHalf<'_>) {
+    async fn send_before(&mut self, to: &mut Writer<'_>) {
         loop {
             self.release_replies();
             // A client that is gone is noticed when the connection goes on.
-            if self.send_now(to).is_err() || self.held.is_empty() || self.settlements.changed().await.is_err() {
+            if self.send_now(to).is_err() || !self.output.waits() || self.settlements.changed().await.is_err() {
                 return;
             }
         }
@@ -323,48 +347,14 @@ impl Connection {
             self.client.unsaved.add(tickets);
             Tickets::new()
         };
-        if tickets.is_empty() && self.held.is_empty() {
-            reply.encode(self.client.protocol, &mut self.output);
-        } else {
-            self.held.push_back(Held { reply, tickets, protocol: self.client.protocol });
-        }
+        self.output.push(reply, tickets, self.client.protocol);
     }
 
-    /// Moves the replies whose tickets are settled to the output, in order.
+    /// Looks which replies may be sent now, in order.
     fn release_replies(&mut self) {
         // Marked as seen before the tickets are looked at: what is settled afterwards wakes us.
         self.settlements.borrow_and_update();
-        while let Some(held) = self.held.front() {
-            let outcome = Outcome::of_all(&held.tickets);
-            if outcome == Outcome::Pending {
-                return;
-            }
-            let Some(Held { reply, protocol, .. }) = self.held.pop_front() else { return };
-            let error = CommandError::of_outcome(outcome);
-            if error.is_some() {
-                self.client.unsaved.note(outcome);
-            }
-            let reply = error.map_or(reply, |error| Reply::Error(error.to_string()));
-            reply.encode(protocol, &mut self.output);
-        }
-    }
-}
-
-/// Ready once nothing was read for as long as `limit`; never without a limit. `since` is when this was first asked after
-/// the last read.
-async fn idled(since: &mut Option<tokio::time::Instant>, limit: Option<Duration>) {
-    match limit {
-        Some(limit) => tokio::time::sleep_until(*since.get_or_insert_with(tokio::time::Instant::now) + limit).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Ready once the connection is expelled.
-async fn ended(expelled: &mut Option<oneshot::Receiver<()>>) {
-    match expelled {
-        // Nobody sends anything: the sender is dropped.
-        Some(expelled) => drop(expelled.await),
-        None => std::future::pending().await,
+        self.output.settle(|outcome| self.client.unsaved.note(outcome));
     }
 }
 
@@ -374,13 +364,16 @@ async fn stop(stopping: &mut watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
-async fn read_more(from: &mut tokio::net::tcp::ReadHalf<'_>, input: &mut BytesMut) -> std::io::Result<usize> {
-    input.reserve(READ_BYTES);
-    from.read_buf(input).await
-}
-
 /// What a connection that is not wanted is told before it is closed.
-pub async fn refuse(mut stream: TcpStream, line: &'static str) {
+pub async fn refuse(mut stream: Stream, line: &'static str) {
+    let mut output = BytesMut::from(line);
+    let (_, mut to) = stream.split();
+    let told = async {
+        while !output.is_empty() || to.is_unsent() {
+            to.send(&mut output).await?;
+        }
+        to.shutdown().await
+    };
     // The peer may be gone already.
-    let _ = tokio::time::timeout(LAST_REPLIES, stream.write_all_buf(&mut Bytes::from_static(line.as_bytes()))).await;
+    let _ = tokio::time::timeout(LAST_BYTES, told).await;
 }

@@ -154,7 +154,9 @@ fn report(app: &App, sessions: usize, took: Duration) {
     let addresses: Vec<String> = settings.bind.iter().map(|address| format!("{address}:{}", app.port)).collect();
     info!(
         address = addresses.join(","),
+        tls_port = Some(settings.tls.port).filter(|port| *port != 0),
         database = description.place,
+        database_encrypted = description.is_encrypted,
         durability = settings.durability.name(),
         touch_interval_ms = u64::try_from(settings.touch_interval.as_millis()).unwrap_or(u64::MAX),
         sessions,

@@ -1,13 +1,38 @@
-//! Prometheus: an HTTP listener, and the catalogue's values copied to it every second. The recorder belongs to the
+//! Prometheus: a small HTTP server, by TLS if that is wanted, and the catalogue's values copied to it every second. The recorder belongs to the
 //! exporter and is not the process's global one, so that a test can run several servers.
 
+use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics::{Label, with_local_recorder};
-use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusRecorder};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::{debug, warn};
 
 use super::instrument::Histogram;
 use super::metrics::{CHANGES_PER_BATCH, COMMIT, Described, Kind, Metrics, Reading, described};
+use crate::tls::Tls;
+
+/// Connections at a time; more wait in the kernel. Prometheus needs one, and a person or two may look as well.
+const CONNECTIONS_MAX: usize = 32;
+
+/// How long a connection may take for the head of its next request; Prometheus opens a new one if it asks less often.
+const REQUEST_LIMIT: Duration = Duration::from_secs(30);
+
+/// The pause after the process ran out of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The metrics cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -27,18 +52,11 @@ impl Exporter {
     ///
     /// # Errors
     /// When the address cannot be had; nothing is left running then.
-    pub fn start(address: SocketAddr, metrics: &Metrics) -> Result<Self, ExporterError> {
+    pub fn start(address: SocketAddr, metrics: &Metrics, tls: Option<Arc<Tls>>) -> Result<Self, ExporterError> {
         let failed = |reason: String| ExporterError { address, reason };
-        // Asked first, since the builder starts a task before it listens.
-        drop(std::net::TcpListener::bind(address).map_err(|error| failed(error.to_string()))?);
-        let builder = with_buckets(metrics).map_err(|error| failed(error.to_string()))?;
-        let (recorder, listener) =
-            builder.with_http_listener(address).build().map_err(|error| failed(error.to_string()))?;
-        tokio::spawn(async move {
-            if let Err(error) = listener.await {
-                tracing::warn!(?error, "the metrics are no longer served");
-            }
-        });
+        let listener = listen(address).map_err(|error| failed(error.to_string()))?;
+        let recorder = with_buckets(metrics).map_err(|error| failed(error.to_string()))?.build_recorder();
+        tokio::spawn(serve(listener, recorder.handle(), tls));
         Ok(Self::of(recorder, metrics))
     }
 
@@ -57,6 +75,8 @@ impl Exporter {
     /// Copies all values to where the listener reads them. To be called every second.
     pub fn publish(&self, metrics: &Metrics) {
         with_local_recorder(&self.recorder, || metrics.readings().into_iter().for_each(publish));
+        // What histograms observed is gathered here, or it would pile up where nobody asks for it.
+        self.recorder.handle().run_upkeep();
     }
 }
 
@@ -64,6 +84,53 @@ impl std::fmt::Debug for Exporter {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("Exporter")
     }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
+}
+
+async fn serve(listener: TcpListener, handle: PrometheusHandle, tls: Option<Arc<Tls>>) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    // Nobody closes it.
+    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+        match listener.accept().await {
+            Ok((stream, _)) => drop(tokio::spawn(serve_one(stream, handle.clone(), tls.clone(), place))),
+            Err(error) => {
+                warn!(%error, "a connection for metrics could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve_one(stream: TcpStream, handle: PrometheusHandle, tls: Option<Arc<Tls>>, _place: OwnedSemaphorePermit) {
+    let served = async {
+        match tls {
+            None => answer(stream, handle).await,
+            Some(tls) => answer(tls.accept(stream).await?, handle).await,
+        }
+    };
+    if let Err(error) = served.await {
+        debug!(%error, "a connection for metrics broke");
+    }
+}
+
+async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin, handle: PrometheusHandle) -> io::Result<()> {
+    let service = service_fn(|request| std::future::ready(Ok::<_, Infallible>(page(&request, &handle))));
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(REQUEST_LIMIT);
+    http.serve_connection(TokioIo::new(stream), service).await.map_err(io::Error::other)
+}
+
+/// The metrics at every path but `/health`, which probes ask for.
+fn page(request: &Request<Incoming>, handle: &PrometheusHandle) -> Response<Full<Bytes>> {
+    let text = if request.uri().path() == "/health" { "OK".to_owned() } else { handle.render() };
+    let mut response = Response::new(Full::from(text));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response
 }
 
 fn with_buckets(metrics: &Metrics) -> Result<PrometheusBuilder, BuildError> {
@@ -117,7 +184,7 @@ mod tests {
     async fn prometheus_sees_the_numbers_of_info() {
         let metrics = Metrics::new(&["get".to_owned()]);
         let address = free_address();
-        let exporter = Exporter::start(address, &metrics).expect("an exporter");
+        let exporter = Exporter::start(address, &metrics, None).expect("an exporter");
         metrics.connections_received.add(3);
         metrics.commands[0].calls.increment();
         metrics.commit_us.observe(1500);
@@ -141,7 +208,7 @@ mod tests {
     async fn a_taken_address_is_an_error_that_names_the_setting() {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = taken.local_addr().expect("its address");
-        let error = Exporter::start(address, &Metrics::new(&[])).expect_err("the address is taken");
+        let error = Exporter::start(address, &Metrics::new(&[]), None).expect_err("the address is taken");
         assert!(error.to_string().starts_with("metrics-addr: "), "{error}");
     }
 }

@@ -137,13 +137,16 @@ macro_rules! catalogue {
 
 catalogue! {
     Counter connections_received "sojourn_connections_received_total" Count "Connections that were accepted";
-    Counter connections_rejected "sojourn_connections_rejected_total" Count "Connections that were refused at maxclients";
+    Counter connections_rejected "sojourn_connections_rejected_total" Count "Connections that were refused: at maxclients, at maxclients-per-address or by protected mode";
+    Counter tls_handshakes_failed "sojourn_tls_handshakes_failed_total" Count "Connections to tls-port that ended without a handshake";
     Gauge connected_clients "sojourn_connected_clients" Count "Connections that are open";
     Counter net_input_bytes "sojourn_net_input_bytes_total" Bytes "Bytes read from clients";
     Counter net_output_bytes "sojourn_net_output_bytes_total" Bytes "Bytes written to clients";
     Counter commands_processed "sojourn_commands_processed_total" Count "Commands that were executed";
     Gauge operations_per_second "sojourn_operations_per_second" CountPerSecond "Commands in the last second";
     Counter protocol_errors "sojourn_protocol_errors_total" Count "Connections closed because a request was no RESP";
+    Counter query_limit_disconnections "sojourn_query_limit_disconnections_total" Count "Connections closed because an unfinished request reached client-query-buffer-limit";
+    Counter output_limit_disconnections "sojourn_output_limit_disconnections_total" Count "Connections closed because unread replies reached client-output-buffer-limit";
     Counter auth_failures "sojourn_auth_failures_total" Count "AUTH and HELLO with a wrong password";
     Counter keyspace_hits "sojourn_keyspace_hits_total" Count "Reads of a key that exists";
     Counter keyspace_misses "sojourn_keyspace_misses_total" Count "Reads of a key that does not exist";

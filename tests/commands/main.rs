@@ -11,6 +11,7 @@ mod acl;
 mod bad_input;
 mod coverage;
 mod differential;
+mod pipelines;
 mod scan;
 mod script;
 

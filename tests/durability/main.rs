@@ -25,9 +25,10 @@ mod privileges;
 mod psql;
 mod queue;
 mod refusals;
-mod server;
 mod starts;
 mod stops;
 mod touches;
 mod users;
 mod victim;
+
+use support::server;

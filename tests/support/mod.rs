@@ -2,9 +2,11 @@
 
 #![allow(dead_code, reason = "each test binary uses another part of what is shared")]
 
+pub mod certificates;
 pub mod disk;
 pub mod process;
 pub mod proxy;
 pub mod redis;
 pub mod resp;
+pub mod server;
 pub mod sojourn;

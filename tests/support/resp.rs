@@ -64,8 +64,8 @@ impl fmt::Debug for Frame {
 
 /// One connection.
 #[derive(Debug)]
-pub struct Connection {
-    reader: BufReader<TcpStream>,
+pub struct Connection<S: Read = TcpStream> {
+    reader: BufReader<S>,
 }
 
 impl Connection {
@@ -76,6 +76,30 @@ impl Connection {
         stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
         stream.set_write_timeout(Some(REPLY_TIMEOUT))?;
         Ok(Self { reader: BufReader::new(stream) })
+    }
+
+    /// Whether the server closes the connection soon, nothing being left to read.
+    pub fn is_closed(&mut self) -> bool {
+        if self.reader.get_ref().set_read_timeout(Some(CLOSE_TIMEOUT)).is_err() {
+            return false;
+        }
+        let mut byte = [0];
+        match self.reader.read(&mut byte) {
+            Ok(read) => read == 0,
+            Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
+        }
+    }
+}
+
+impl<S: Read + Write> Connection<S> {
+    /// Speaks over a stream that is there already.
+    pub fn over(stream: S) -> Self {
+        Self { reader: BufReader::new(stream) }
+    }
+
+    /// What it speaks over.
+    pub fn stream(&mut self) -> &mut S {
+        self.reader.get_mut()
     }
 
     /// Sends a command and waits for its reply.
@@ -105,18 +129,6 @@ impl Connection {
             b'*' | b'~' | b'>' => self.read_items(*kind, count(text)?),
             b'%' => self.read_items(*kind, count(text)?.map(|pairs| pairs * 2)),
             _ => Ok(Frame::Line(*kind, text.to_vec())),
-        }
-    }
-
-    /// Whether the server closes the connection soon, nothing being left to read.
-    pub fn is_closed(&mut self) -> bool {
-        if self.reader.get_ref().set_read_timeout(Some(CLOSE_TIMEOUT)).is_err() {
-            return false;
-        }
-        let mut byte = [0];
-        match self.reader.read(&mut byte) {
-            Ok(read) => read == 0,
-            Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
         }
     }
 

@@ -212,7 +212,7 @@ fn clear_in_exec(rig: &Rig) -> Tickets {
     let mut locked = rig.keyspace.lock(&Lock::All, 0, NOW_MS);
     locked.begin_exec();
     locked.clear(None).expect("a write that is taken");
-    locked.finish()
+    rig.finish(locked)
 }
 
 async fn all_settled(tickets: &Tickets) -> Vec<Outcome> {
@@ -264,7 +264,7 @@ async fn a_delete_stands_though_the_transaction_that_cleared_behind_it_fails() {
     locked.begin_exec();
     locked.clear(None).expect("a write that is taken");
     locked.put(b"bad", b"1", Expiry::NEVER).expect("a write that is taken");
-    let tickets = locked.finish();
+    let tickets = rig.finish(locked);
     rig.database.hold(false);
     assert_eq!(settled(&deleted).await, Outcome::Committed);
     assert!(all_settled(&tickets).await.contains(&Outcome::Failed));

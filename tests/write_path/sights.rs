@@ -12,7 +12,7 @@ use super::{PATIENCE, Rig, outage, outcome, settings, settle_down, settled, wait
 /// DBSIZE: the count and what its reply waits for.
 fn count(rig: &Rig) -> (usize, Tickets) {
     let mut locked = rig.keyspace.lock(&Lock::All, 0, rig.clock.now_ms());
-    (locked.count(), locked.finish())
+    (locked.count(), rig.finish(locked))
 }
 
 async fn parked(rig: &Rig, units: u64) {
@@ -139,7 +139,7 @@ async fn a_transaction_that_counted_fails_with_what_it_counted() {
     locked.begin_exec();
     let keys = locked.count().to_string();
     locked.put(b"count", keys.as_bytes(), sojourn::clock::Expiry::NEVER).expect("a write that is taken");
-    let tickets = locked.finish();
+    let tickets = rig.finish(locked);
     for ticket in waiting.iter().chain(&tickets) {
         assert_eq!(settled(&Tickets::from_iter([ticket.clone()])).await, Outcome::Failed);
     }

@@ -79,6 +79,7 @@ pub(super) fn sojourn(app: &App, lines: &mut Lines) {
     lines.put("touches_gathered", metrics.touches_gathered.get());
     lines.put("touch_rows_written", metrics.touch_rows_written.get());
     lines.put("touches_per_row", per_row(metrics.touches_gathered.get(), metrics.touch_rows_written.get()));
+    lines.put("tls_handshakes_failed", metrics.tls_handshakes_failed.get());
     lines.put("cold_loads", metrics.cold_loads.get());
     lines.put("evicted_values", metrics.evicted_values.get());
     lines.put("pruned_records", metrics.pruned_records.get());
@@ -100,6 +101,9 @@ fn database(app: &App, lines: &mut Lines) {
     lines.put("database_kind", database.kind);
     lines.put_text("database_place", &database.place);
     lines.put_text("database_version", &database.version);
+    if let Some(is_encrypted) = database.is_encrypted {
+        lines.put("database_encrypted", u8::from(is_encrypted));
+    }
     lines.put("database_warnings", database.warnings.len());
     for (position, warning) in database.warnings.iter().enumerate() {
         lines.put_text(format_args!("database_warning_{position}"), warning);

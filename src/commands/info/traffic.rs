@@ -25,6 +25,9 @@ pub(super) fn statistics(app: &App, lines: &mut Lines) {
     lines.put("evicted_keys", 0);
     lines.put("keyspace_hits", metrics.keyspace_hits.get());
     lines.put("keyspace_misses", metrics.keyspace_misses.get());
+    // Under the names of Redis 7.2; 7.0 does not count them.
+    lines.put("client_query_buffer_limit_disconnections", metrics.query_limit_disconnections.get());
+    lines.put("client_output_buffer_limit_disconnections", metrics.output_limit_disconnections.get());
     lines.put("total_error_replies", metrics.errors().map(|(_, count)| count).sum::<u64>());
 }
 

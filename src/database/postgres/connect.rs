@@ -32,6 +32,9 @@ const PLANNING: [(&str, &str); 5] = [
     ("plan_cache_mode", "force_generic_plan"),
 ];
 
+/// The parameters of a URL that name files.
+const TLS_FILES: [&str; 3] = ["sslrootcert", "sslcert", "sslkey"];
+
 /// Opens connections to one database.
 pub(super) struct Connector {
     /// One for each host of the URL.
@@ -45,6 +48,8 @@ pub(super) struct Connector {
 /// What the server says of itself.
 pub(super) struct Server {
     pub version: String,
+    /// By TLS, as the server itself sees it: behind PgBouncer, between those two.
+    pub is_encrypted: bool,
     pub timezone: String,
     /// A warning, when nobody said which zone it is.
     pub timezone_guessed: Option<String>,
@@ -55,6 +60,7 @@ pub(super) struct Server {
 
 impl Connector {
     pub fn new(settings: &DatabaseSettings) -> Result<Self, DatabaseError> {
+        check_files(&settings.url)?;
         let options = |url: String| {
             let options = PgConnectOptions::from_str(&url)
                 .map_err(|error| DatabaseError::Unusable(format!("database-url: {error}; expected postgres://…")))?;
@@ -158,7 +164,8 @@ impl Connector {
                     current_setting('log_timezone'),
                     current_schema()::text,
                     current_user::text,
-                    pg_is_in_recovery()",
+                    pg_is_in_recovery(),
+                    coalesce((select ssl from pg_stat_ssl where pid = pg_backend_pid()), false)",
         )
         .fetch_one(&mut *connection)
         .await
@@ -189,7 +196,8 @@ impl Connector {
             )
         });
         let timezone = known.unwrap_or(log_timezone);
-        Ok(Server { version: text(0)?, timezone, timezone_guessed, schema, role: text(6)?, warnings })
+        let is_encrypted = row.try_get(8).map_err(classify)?;
+        Ok(Server { version: text(0)?, is_encrypted, timezone, timezone_guessed, schema, role: text(6)?, warnings })
     }
 
     /// The zone that other programs' connections have: sqlx asks for UTC in its startup packet, so the usual places
@@ -211,6 +219,18 @@ impl Connector {
         .await
         .map_err(classify)
     }
+}
+
+/// Whether the files can be read that the URL names for TLS: sqlx would say that one cannot, but not which. An encoded path
+/// is left to sqlx.
+fn check_files(url: &str) -> Result<(), DatabaseError> {
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    let named = query.split('&').filter_map(|pair| pair.split_once('='));
+    for (name, path) in named.filter(|(name, path)| TLS_FILES.contains(name) && !path.contains('%')) {
+        std::fs::File::open(path)
+            .map_err(|error| DatabaseError::Unusable(format!("database-url: {name}: cannot read {path}: {error}")))?;
+    }
+    Ok(())
 }
 
 fn durability_warnings(fsync: &str, full_page_writes: &str) -> Vec<String> {

@@ -12,6 +12,10 @@ use crate::database::unit::{Outcome, Ticket, Unit, Work};
 /// At the limit connections stop reading until there is room; nobody is dropped.
 pub const QUEUE_UNITS_MAX: usize = 200_000;
 
+/// So many units are two full batches, one under way and one that gathers: a client that has its share of them makes nothing
+/// faster by adding more, and others wait for all that is ahead of them.
+pub const QUEUE_UNITS_MANY: usize = 4_096;
+
 /// The most key and value bytes that may wait for their commit, for large values.
 pub const QUEUE_BYTES_MAX: usize = 256 * 1024 * 1024;
 
@@ -116,6 +120,10 @@ impl Queue {
     /// Whether clients must wait.
     pub fn is_full(&self) -> bool {
         self.unsettled >= QUEUE_UNITS_MAX || self.unsettled_bytes >= QUEUE_BYTES_MAX
+    }
+
+    pub fn has_many(&self) -> bool {
+        self.unsettled >= QUEUE_UNITS_MANY
     }
 
     /// Under `everysec` writes are refused in an outage long before the queue is full: at its limit nobody would be served.

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use tracing::{error, info};
 
 use super::{BATCH_CHANGES_MAX, Ended, Writer};
-use crate::database::batch::missing_records;
 use crate::database::write_through::TouchWrite;
 use crate::database::{BatchWork, Change, DatabaseError, RecordId};
 
@@ -107,9 +106,9 @@ impl Writer {
 
     async fn try_touches(&mut self, touches: &[TouchWrite]) -> Result<Result<(), DatabaseError>, Ended> {
         let work = BatchWork::Changes(changes_of(touches));
-        Ok(self.commit_whole(work.clone(), &mut Vec::new()).await?.map(|done| {
+        Ok(self.commit_whole(work, &mut Vec::new()).await?.map(|done| {
             self.through.metrics.touch_rows_written.add(touches.len() as u64);
-            self.memory.touches_committed(touches, &missing_records(&work, &done));
+            self.memory.touches_committed(touches, &done.missing);
         }))
     }
 

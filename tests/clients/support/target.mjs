@@ -21,12 +21,14 @@ export class Server {
   #process;
 
   // `databaseUrl` and `sessionTables` mean something to Sojourn only; without a URL it gets an SQLite file.
-  static async start({ databaseUrl, sessionTables = [] } = {}) {
+  // `further` are flags that both know.
+  static async start({ databaseUrl, sessionTables = [], further = [] } = {}) {
     const server = new Server();
     server.#folder = temporaryFolder('server');
     server.port = await freePort();
     if (isSojourn) server.#sojourn(databaseUrl, sessionTables);
     else server.#redis();
+    server.#arguments.push(...further.map(String));
     await server.restart();
     return server;
   }

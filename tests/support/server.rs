@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::support::process::sojourn;
-use super::support::resp::{Connection, Frame};
+use super::process::sojourn;
+use super::resp::{Connection, Frame};
 
 /// The longest that anything a test waits for may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);

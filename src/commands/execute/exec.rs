@@ -1,0 +1,136 @@
+//! EXEC: what its commands need is locked and loaded first, then they run at one moment, as one unit. It never runs half of
+//! them: what must be loaded puts the transaction back.
+
+use std::time::Instant;
+
+use smallvec::SmallVec;
+
+use super::{KeysOf, Step, cold, count, error_reply, keys_of, reads_values, refused};
+use crate::app::{App, Client, Transaction};
+use crate::commands::acl::permission;
+use crate::commands::connection;
+use crate::commands::error::CommandError;
+use crate::commands::table::{self, Flag, Handler, KeyPositions};
+use crate::keyspace::hot::Access;
+use crate::keyspace::watch::Watch;
+use crate::keyspace::{Keys, KeysError, Lock};
+use crate::protocol::{Reply, Request};
+
+/// The most bytes that one EXEC may answer if `client-output-buffer-limit` has none: its replies stand in memory together,
+/// and a MULTI of a few bytes can ask for as many as it has commands. As much as a client may send at once.
+const EXEC_REPLY_BYTES_MAX: usize = 1024 * 1024 * 1024;
+
+/// EXEC: all queued commands at one moment, as one unit.
+pub(super) fn exec(app: &App, client: &mut Client, now_ms: i64) -> Step {
+    let Some(transaction) = client.transaction.take() else {
+        return refused(app, &CommandError::other("ERR EXEC without MULTI"));
+    };
+    let watch = std::mem::take(&mut client.watch);
+    client.info.note_queued(None);
+    if transaction.aborted {
+        return refused(app, &CommandError::other("EXECABORT Transaction discarded because of previous errors."));
+    }
+    let plan = Plan::of(app, &transaction, &watch, client.database);
+    let lock = if plan.whole { Lock::All } else { Lock::Keys(&plan.locks, Access::Write) };
+    let mut locked = app.keyspace.lock(&lock, client.database, now_ms);
+    if watch_failed(&mut locked, &watch, client.database) {
+        return Step::Done(Reply::NullArray, locked.finish());
+    }
+    if plan.writes && locked.refuses_writes() {
+        let line = format!("EXECABORT Transaction discarded because of: {}", KeysError::DatabaseDown);
+        return refused(app, &CommandError::other(line));
+    }
+    let cold = cold(&locked, &plan.values);
+    if !cold.is_empty() {
+        drop((locked, plan));
+        client.info.note_queued(Some(transaction.queue.len()));
+        client.transaction = Some(transaction);
+        client.watch = watch;
+        return Step::Load(cold);
+    }
+    locked.begin_exec();
+    let (mut replies, mut bytes_left) = (Vec::with_capacity(transaction.queue.len()), exec_reply_bytes_max(app));
+    for request in &transaction.queue {
+        let reply = run_queued(app, client, &mut locked, request);
+        bytes_left = bytes_left.saturating_sub(reply.bytes_about());
+        // As in Redis, all is executed, and a client that is to be closed is owed no more replies.
+        client.overruns |= bytes_left == 0;
+        if !client.overruns {
+            replies.push(reply);
+        }
+    }
+    Step::Done(Reply::Array(replies), locked.finish())
+}
+
+fn exec_reply_bytes_max(app: &App) -> usize {
+    Some(app.limits.output().hard_bytes).filter(|bytes| *bytes > 0).unwrap_or(EXEC_REPLY_BYTES_MAX)
+}
+
+/// What an EXEC locks and reads.
+struct Plan<'a> {
+    locks: KeysOf<'a>,
+    values: KeysOf<'a>,
+    whole: bool,
+    writes: bool,
+}
+
+impl<'a> Plan<'a> {
+    fn of(app: &App, transaction: &'a Transaction, watch: &'a Watch, mut database: u8) -> Self {
+        let mut plan = Self { locks: SmallVec::new(), values: SmallVec::new(), whole: false, writes: false };
+        for request in &transaction.queue {
+            let Ok(row) = table::resolve(request) else { continue };
+            if row.name == "select" {
+                database = connection::selected(app, request).unwrap_or(database);
+            }
+            let keys = keys_of(row, request, database);
+            if reads_values(row, request) {
+                plan.values.extend(keys.iter().copied());
+            }
+            plan.locks.extend(keys);
+            plan.whole |= matches!(row.keys, KeyPositions::Shards | KeyPositions::All);
+            plan.writes |= row.has(Flag::Write);
+        }
+        plan.locks.extend(watch.keys().map(|watched| (watched.database, watched.key)));
+        plan
+    }
+}
+
+/// Whether a watched key was changed or has expired; the answer waits for what is pending on the watched keys.
+fn watch_failed(locked: &mut Keys<'_>, watch: &Watch, database: u8) -> bool {
+    let mut failed = watch.is_dirty();
+    for watched in watch.keys() {
+        locked.select(watched.database);
+        let is_live = locked.expiry(watched.key).is_some();
+        failed |= watched.was_live && !is_live;
+    }
+    locked.select(database);
+    failed
+}
+
+/// One command of an EXEC; its error is a reply among the others.
+fn run_queued(app: &App, client: &mut Client, locked: &mut Keys<'_>, request: &Request) -> Reply {
+    let begun = Instant::now();
+    let row = match table::resolve(request) {
+        Ok(row) => row,
+        Err(error) => return error_reply(app, &error),
+    };
+    if !client.may_do_everything(&app.users) {
+        client.follow(&app.users);
+        if let Err(error) = permission::readmit(app, client, row, request) {
+            return error_reply(app, &error);
+        }
+    }
+    locked.select(client.database);
+    let result = match row.handler {
+        Handler::Keys(handler) => handler(locked, request),
+        Handler::Client(handler) | Handler::ContainerOrAlone(_, handler) | Handler::Waiting(_, handler) => {
+            handler(app, client, request)
+        }
+        // The gates keep these out of the queue.
+        Handler::Server(_) | Handler::Exec | Handler::Container(_) => {
+            Err(CommandError::other("ERR Command not allowed inside a transaction"))
+        }
+    };
+    count(app, table::index(row), begun, result.is_err());
+    result.unwrap_or_else(|error| error_reply(app, &error))
+}

@@ -1,0 +1,213 @@
+//! Attacks by keys, patterns and transactions.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use crate::rig::{Aftermath, Attack, Subject, duration, so_many};
+use crate::support::resp::{Connection, Frame, encode};
+
+fn ok() -> Frame {
+    Frame::Line(b'+', b"OK".to_vec())
+}
+
+/// Sets these keys on one connection, a thousand at a time.
+fn plant(subject: &Subject, keys: &[Vec<u8>]) {
+    let mut connection = subject.connect();
+    for some in keys.chunks(1_000) {
+        let words = some.iter().flat_map(|key| [key.as_slice(), b"v"]);
+        let words: Vec<&[u8]> = std::iter::once(&b"MSET"[..]).chain(words).collect();
+        assert_eq!(connection.call(&words).expect("a reply"), ok());
+    }
+}
+
+#[test]
+fn transactions_without_exec() {
+    let (connections, sets) = (so_many(4, 8), so_many(300, 600));
+    let attack = Attack {
+        settings: &["--client-query-buffer-limit", "16mb"],
+        ..Attack::new(
+            "transactions_without_exec",
+            format!("{connections} MULTIs of {sets} SETs of 100 KB and no EXEC, with `client-query-buffer-limit 16mb`"),
+            |subject| {
+                let mut connections: Vec<_> = (0..so_many(4, 8)).map(|_| subject.connect()).collect();
+                let (set, mut refused) = (encode(&[&b"SET"[..], b"k", &vec![b'x'; 100_000]]), 0);
+                for connection in &mut connections {
+                    assert_eq!(connection.call(&["MULTI"]).expect("a reply"), ok());
+                    for _ in 0..so_many(300, 600) {
+                        connection.send(&set).expect("sent");
+                        refused += usize::from(matches!(connection.read().expect("a reply"), Frame::Line(b'-', _)));
+                    }
+                }
+                let attacker =
+                    format!("{refused} SETs refused; {}", if refused > 0 { "EXEC aborts" } else { "all queued" });
+                Aftermath { attacker, held: connections.len() }
+            },
+        )
+    };
+    let (sojourn, _) = attack.carry_out();
+    assert!(sojourn.aftermath.attacker.ends_with("EXEC aborts"), "{}", sojourn.aftermath.attacker);
+    assert!(sojourn.grown_bytes < 128 << 20, "{} bytes", sojourn.grown_bytes);
+}
+
+#[test]
+fn transactions_by_the_drop() {
+    let commands = so_many(5_000, 50_000);
+    let what = format!("a MULTI of {commands} GETs of 30 bytes, each sent on its own");
+    let (sojourn, _) = Attack::new("transactions_by_the_drop", what, |subject| {
+        let mut connection = subject.connect();
+        assert_eq!(connection.call(&["MULTI"]).expect("a reply"), ok());
+        for _ in 0..so_many(5_000, 50_000) {
+            connection.call(&["GET", "a key of 16 bytes"]).expect("a reply");
+        }
+        Aftermath { attacker: "held, all queued".to_owned(), held: 1 }
+    })
+    .carry_out();
+    let each_bytes = sojourn.grown_bytes / commands;
+    assert!(each_bytes < 1_024, "{each_bytes} bytes for a queued GET");
+}
+
+#[test]
+fn many_watched_keys() {
+    let count = so_many(5_000, 30_000);
+    let what = format!("one WATCH of {count} keys");
+    let (sojourn, _) = Attack::new("many_watched_keys", what, |subject| {
+        let keys: Vec<String> = (0..so_many(5_000, 30_000)).map(|number| format!("watched:{number}")).collect();
+        let words: Vec<&str> = std::iter::once("WATCH").chain(keys.iter().map(String::as_str)).collect();
+        let (mut connection, begun) = (subject.connect(), Instant::now());
+        assert_eq!(connection.call(&words).expect("a reply"), ok());
+        let took = begun.elapsed();
+        std::thread::sleep(Duration::from_millis(100));
+        Aftermath { attacker: format!("served in {took:.0?}"), held: 1 }
+    })
+    .carry_out();
+    assert!(sojourn.grown_bytes < 64 << 20, "{} bytes", sojourn.grown_bytes);
+}
+
+#[test]
+fn a_million_watched_keys() {
+    let attack = Attack {
+        // It would look through all of them for each further one, for an hour.
+        spares_redis: true,
+        ..Attack::new("a_million_watched_keys", "one WATCH of a million keys".to_owned(), |subject| {
+            let keys: Vec<String> = (0..1_000_000).map(|number| format!("watched:{number}")).collect();
+            let words: Vec<&str> = std::iter::once("WATCH").chain(keys.iter().map(String::as_str)).collect();
+            let refusal = "ERR a client watches fewer than 65536 keys";
+            let reply = subject.connect().call(&words).expect("a reply");
+            assert_eq!(reply, Frame::Line(b'-', refusal.as_bytes().to_vec()));
+            Aftermath { attacker: "refused: a client watches fewer than 65 536 keys".to_owned(), held: 1 }
+        })
+    };
+    attack.carry_out();
+}
+
+/// Calls the same on four connections for as long as an attack lasts; answers how often.
+fn call_in_a_loop(subject: &Subject, words: &'static [&'static str]) -> usize {
+    let address = subject.address();
+    let callers: Vec<_> = (0..4)
+        .map(|_| {
+            std::thread::spawn(move || {
+                let mut connection = Connection::open(address).expect("a connection");
+                let (begun, mut calls) = (Instant::now(), 0);
+                while begun.elapsed() < duration() {
+                    assert!(matches!(connection.call(words), Ok(Frame::Aggregate(b'*', Some(_)))));
+                    calls += 1;
+                }
+                calls
+            })
+        })
+        .collect();
+    callers.into_iter().map(|caller| caller.join().expect("it ends")).sum()
+}
+
+fn plant_numbered(subject: &Subject) {
+    let keys: Vec<Vec<u8>> = (0..so_many(20_000, 200_000)).map(|number| format!("k:{number}").into_bytes()).collect();
+    plant(subject, &keys);
+}
+
+#[test]
+fn keys_in_a_loop() {
+    let what = format!("4 connections that call KEYS * on {} keys in a loop", so_many(20_000, 200_000));
+    Attack::new("keys_in_a_loop", what, |subject| {
+        plant_numbered(subject);
+        let calls = call_in_a_loop(subject, &["KEYS", "*"]);
+        Aftermath {
+            attacker: format!("served, {:.1} calls a second", calls as f64 / duration().as_secs_f64()),
+            held: 4,
+        }
+    })
+    .carry_out();
+}
+
+#[test]
+fn scans_of_everything() {
+    let what =
+        format!("4 connections that call SCAN 0 COUNT 2147483648 on {} keys in a loop", so_many(20_000, 200_000));
+    Attack::new("scans_of_everything", what, |subject| {
+        plant_numbered(subject);
+        let calls = call_in_a_loop(subject, &["SCAN", "0", "COUNT", "2147483648"]);
+        Aftermath {
+            attacker: format!("served, {:.1} calls a second", calls as f64 / duration().as_secs_f64()),
+            held: 4,
+        }
+    })
+    .carry_out();
+}
+
+#[test]
+fn patterns_that_backtrack() {
+    let what = "KEYS with 30 stars, on 100 keys of 2 000 letters that almost fit".to_owned();
+    Attack::new("patterns_that_backtrack", what, |subject| {
+        let keys: Vec<Vec<u8>> = (0..100).map(|number| [vec![b'a'; 2_000], vec![number]].concat()).collect();
+        plant(subject, &keys);
+        let pattern = "*a".repeat(30) + "*b";
+        let (mut connection, begun) = (subject.connect(), Instant::now());
+        let found = connection.call(&["KEYS", &pattern]).expect("a reply");
+        assert!(found.items().len() <= 1, "at most the key that ends with b");
+        let took = begun.elapsed();
+        std::thread::sleep(Duration::from_millis(100));
+        Aftermath { attacker: format!("served in {took:.0?}"), held: 1 }
+    })
+    .carry_out();
+}
+
+/// Keys that are one to a hash that multiplies by 31 or by 33 and has no key of its own: each two letters of `Aa` and `BB`,
+/// and of `bA` and `ab`... differ, but not their hashes.
+fn colliding(pairs: [&str; 2], count: usize) -> Vec<Vec<u8>> {
+    let digits = usize::BITS - count.leading_zeros();
+    let key = |number: usize| (0..digits).map(|digit| pairs[number >> digit & 1]).collect::<String>();
+    (0..count).map(|number| key(number).into_bytes()).collect()
+}
+
+#[test]
+fn chosen_pairs_of_letters_collide() {
+    for (factor, pairs) in [(31_u64, ["Aa", "BB"]), (33, ["Ab", "BA"])] {
+        let hash =
+            |key: &[u8]| key.iter().fold(5381_u64, |hash, byte| hash.wrapping_mul(factor).wrapping_add((*byte).into()));
+        let keys = colliding(pairs, 64);
+        assert!(keys.iter().all(|key| hash(key) == hash(&keys[0])), "{factor}");
+        assert_eq!(keys.iter().collect::<std::collections::HashSet<_>>().len(), 64);
+    }
+}
+
+#[test]
+fn colliding_keys() {
+    let count = so_many(20_000, 200_000);
+    let what = format!("{count} keys that collide under hashes without a key (by 31 and by 33), and as many others");
+    Attack::new("colliding_keys", what, |subject| {
+        let count = so_many(20_000, 200_000);
+        let others: Vec<Vec<u8>> = (0..count).map(|number| format!("{number:0>34}").into_bytes()).collect();
+        let chosen: Vec<Vec<u8>> = [colliding(["Aa", "BB"], count / 2), colliding(["Ab", "BA"], count / 2)].concat();
+        let time = |keys: &[Vec<u8>]| {
+            let begun = Instant::now();
+            plant(subject, keys);
+            begun.elapsed()
+        };
+        let (usual, attacked) = (time(&others), time(&chosen));
+        let ratio = attacked.as_secs_f64() / usual.as_secs_f64();
+        assert!(ratio < 5.0, "chosen keys take {attacked:?}, others {usual:?}");
+        let mut attacker = String::new();
+        write!(attacker, "{ratio:.2} times the time of other keys").expect("a string takes all");
+        Aftermath { attacker, held: 1 }
+    })
+    .carry_out();
+}

@@ -1,0 +1,20 @@
+//! Attacks on Sojourn, and where they can be tried on redis-server 7.0 the same there, each while a well-behaved neighbour
+//! goes on with its GETs and SETs. The short form asserts what must hold; `SOJOURN_ATTACKS=full` tries more, one attack
+//! after another, and prints the rows of `benches/ATTACKS.md`.
+
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on must fail, in its helpers too")]
+
+#[path = "../support/postgres.rs"]
+mod postgres;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod connections;
+mod edges;
+mod keys;
+mod neighbour;
+mod replies;
+mod requests;
+mod rig;
+mod sessions;
+mod strangers;

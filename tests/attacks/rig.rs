@@ -1,0 +1,236 @@
+//! Runs one attack on each server and measures what it did to the server and to the neighbour.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::sync::Once;
+use std::time::{Duration, Instant};
+
+use crate::neighbour::{Latencies, Neighbour};
+use crate::support::redis::Redis;
+use crate::support::resp::Connection;
+use crate::support::sojourn::Sojourn;
+
+/// No request of the neighbour may take longer while Sojourn is attacked, on a busy machine and in a debug build.
+const NEIGHBOUR_MAX: Duration = Duration::from_secs(2);
+
+const MEBIBYTE: f64 = 1024.0 * 1024.0;
+
+/// Whether this is the long form.
+pub fn is_full() -> bool {
+    std::env::var("SOJOURN_ATTACKS").is_ok_and(|form| form == "full")
+}
+
+/// How much of something, in the short and in the long form.
+pub fn so_many<T>(short: T, full: T) -> T {
+    if is_full() { full } else { short }
+}
+
+/// How long an attack goes on.
+pub fn duration() -> Duration {
+    so_many(Duration::from_millis(700), Duration::from_secs(3))
+}
+
+/// One of the two servers.
+pub enum Subject {
+    Sojourn(Sojourn),
+    Redis(Redis),
+}
+
+impl Subject {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Sojourn(_) => "Sojourn",
+            Self::Redis(_) => "redis-server",
+        }
+    }
+
+    pub const fn is_sojourn(&self) -> bool {
+        matches!(self, Self::Sojourn(_))
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        match self {
+            Self::Sojourn(sojourn) => sojourn.address(),
+            Self::Redis(redis) => redis.address(),
+        }
+    }
+
+    fn pid(&self) -> u32 {
+        match self {
+            Self::Sojourn(sojourn) => sojourn.pid(),
+            Self::Redis(redis) => redis.pid(),
+        }
+    }
+
+    /// A connection of the attacker.
+    pub fn connect(&self) -> Connection {
+        Connection::open(self.address()).expect("a connection")
+    }
+
+    /// A connection of the attacker of which nothing is read in the usual way.
+    pub fn stream(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address()).expect("a connection");
+        stream.set_nodelay(true).expect("an open socket");
+        stream
+    }
+
+    /// What the process holds now, in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// The most that it held since the last [`Self::forget_peak`].
+    fn peak_bytes(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    fn forget_peak(&self) {
+        fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").expect("the peak is reset");
+    }
+
+    fn status(&self, name: &str) -> u64 {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the server lives");
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).expect("the kernel says");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+    }
+}
+
+/// What an attacker can say in the end.
+pub struct Aftermath {
+    /// What happened to it.
+    pub attacker: String,
+    /// Connections that were open at the end.
+    pub held: usize,
+}
+
+/// What an attack did to one server.
+pub struct Figures {
+    pub grown_bytes: u64,
+    pub aftermath: Aftermath,
+    pub neighbour: Latencies,
+}
+
+/// One attack.
+pub struct Attack {
+    /// The test's name, which repeats it.
+    pub test: &'static str,
+    /// What is tried, and how much.
+    pub what: String,
+    /// Arguments for both servers, as `--name value` pairs.
+    pub settings: &'static [&'static str],
+    /// Arguments for Sojourn alone.
+    pub own_settings: &'static [&'static str],
+    /// Whether redis-server is spared: the attack means nothing there, or would take the whole machine.
+    pub spares_redis: bool,
+    pub run: fn(&Subject) -> Aftermath,
+}
+
+impl Attack {
+    /// An attack without settings.
+    pub const fn new(test: &'static str, what: String, run: fn(&Subject) -> Aftermath) -> Self {
+        Self { test, what, settings: &[], own_settings: &[], spares_redis: false, run }
+    }
+
+    /// Runs it on both servers, and prints their rows; answers Sojourn's figures, and redis-server's if it is not spared.
+    pub fn carry_out(&self) -> (Figures, Option<Figures>) {
+        raise_open_files();
+        let own: Vec<&str> = self.settings.iter().chain(self.own_settings).copied().collect();
+        let sojourn = self.run_on(&Subject::Sojourn(Sojourn::start("memory://", &own)));
+        let redis = (!self.spares_redis).then(|| {
+            let settings = [&["--save", "", "--appendonly", "no"], self.settings].concat();
+            self.run_on(&Subject::Redis(Redis::start_in(&std::env::temp_dir(), &settings)))
+        });
+        (sojourn, redis)
+    }
+
+    /// Runs it on one server, and prints the row.
+    pub fn run_on(&self, subject: &Subject) -> Figures {
+        let password = self.settings.iter().position(|word| *word == "--requirepass").map(|at| self.settings[at + 1]);
+        let neighbour = Neighbour::move_in(subject.address(), password);
+        let before = subject.resident_bytes();
+        subject.forget_peak();
+        let aftermath = (self.run)(subject);
+        let grown_bytes = subject.peak_bytes().saturating_sub(before);
+        let latencies = neighbour.move_out();
+        let figures = Figures { grown_bytes, aftermath, neighbour: latencies };
+        println!("{}", self.row(subject, &figures));
+        if subject.is_sojourn() {
+            assert!(latencies.max < NEIGHBOUR_MAX, "{}: {latencies:?}", self.test);
+        }
+        figures
+    }
+
+    fn row(&self, subject: &Subject, figures: &Figures) -> String {
+        let mut row = String::new();
+        let (what, test) = if subject.is_sojourn() { (self.what.as_str(), self.test) } else { ("", "") };
+        write!(
+            row,
+            "| {what} | {} | {} | {:.1} | {} | {} | {} |",
+            subject.name(),
+            figures.aftermath.held,
+            mebibytes(figures.grown_bytes),
+            figures.neighbour,
+            figures.aftermath.attacker,
+            if test.is_empty() { String::new() } else { format!("`{test}`") },
+        )
+        .expect("a string takes all");
+        row
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
+pub fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / MEBIBYTE
+}
+
+/// How many files the process may have open, which is how many connections it can make.
+pub fn open_files_max() -> usize {
+    let text = fs::read_to_string("/proc/self/limits").expect("the kernel says");
+    let line = text.lines().find_map(|line| line.strip_prefix("Max open files")).expect("a limit of files");
+    line.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(usize::MAX)
+}
+
+/// As many connections as wanted, or as the machine lets one process have.
+pub fn connections_at_most(wanted: usize) -> usize {
+    raise_open_files();
+    wanted.min(open_files_max().saturating_sub(200))
+}
+
+/// For this process, and so for the servers that it starts.
+fn raise_open_files() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let pid = std::process::id().to_string();
+        // Where the limit cannot be raised, the attacks have fewer connections.
+        let _refused = Command::new("prlimit").args(["--pid", &pid, "--nofile=20000"]).output();
+    });
+}
+
+/// Waits until something is so.
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{what}: not within 20 seconds");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// How many of these connections the server has not closed; what it sent is thrown away.
+pub fn count_open(streams: &[TcpStream]) -> usize {
+    streams.iter().filter(|stream| is_open(stream)).count()
+}
+
+fn is_open(mut stream: &TcpStream) -> bool {
+    use std::io::Read as _;
+    stream.set_nonblocking(true).expect("an open socket");
+    let mut piece = [0; 4096];
+    loop {
+        match stream.read(&mut piece) {
+            Ok(0) => return false,
+            Ok(_) => {}
+            Err(error) => return error.kind() == std::io::ErrorKind::WouldBlock,
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! TLS: who gets in and who does not, certificates that change under load, the metrics and PostgreSQL. Where Redis has the
+//! case, a real redis-server with the same settings says what is right.
+
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on must fail, in its helpers too")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod attacks;
+mod certificates;
+mod client;
+mod clients;
+mod handshakes;
+mod places;
+mod postgres;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+use support::certificates::{Authority, Issued, text};
+use support::server;
+
+/// Where a server is reached by TLS.
+fn at(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+/// The flags of redis-server and of Sojourn, which are the same.
+fn flags<'a>(port: &'a str, issued: &'a Issued, authorities: &'a Path, auth_clients: &'a str) -> Vec<&'a str> {
+    let files = ["--tls-cert-file", text(&issued.certificate), "--tls-key-file", text(&issued.key)];
+    let clients = ["--tls-ca-cert-file", text(authorities), "--tls-auth-clients", auth_clients];
+    [&["--tls-port", port][..], &files, &clients].concat()
+}
+
+/// A server with a certificate of this authority, and its port for TLS.
+fn start(authority: &Authority, auth_clients: &str) -> (server::Server, SocketAddr) {
+    start_with(authority, auth_clients, &[])
+}
+
+/// The same with further flags.
+fn start_with(authority: &Authority, auth_clients: &str, further: &[&str]) -> (server::Server, SocketAddr) {
+    let (issued, port) = (authority.issue(), server::free_port());
+    let (number, authorities) = (port.to_string(), authority.certificate());
+    let mut flags = flags(&number, &issued, &authorities, auth_clients);
+    flags.extend(further);
+    (server::Server::start("memory://", &flags), at(port))
+}
