@@ -194,11 +194,17 @@ fn add_keys(selector: &mut Selector, pattern: &[u8], reads: bool, writes: bool) 
     if has_spaces(pattern) {
         return Err(RuleError::Syntax);
     }
-    if let Some(known) = selector.keys.iter_mut().find(|known| known.pattern == pattern) {
+    let position = selector.keys.iter().position(|known| known.pattern == pattern).unwrap_or_else(|| {
+        selector.keys.push(KeyPattern { pattern: Bytes::copy_from_slice(pattern), reads: false, writes: false });
+        selector.keys.len() - 1
+    });
+    if let Some(known) = selector.keys.get_mut(position) {
         known.reads |= reads;
         known.writes |= writes;
-    } else {
-        selector.keys.push(KeyPattern { pattern: Bytes::copy_from_slice(pattern), reads, writes });
+        // In an aclfile `~*` stands for all keys, however it came about, and refuses every pattern behind it.
+        if known.reads && known.writes && pattern == b"*" {
+            set_keys(selector, true);
+        }
     }
     Ok(())
 }
@@ -261,6 +267,15 @@ mod tests {
         assert_eq!(merge("on (+get ~a"), Err(1));
         assert_eq!(merge("("), Err(0));
         assert_eq!(merge(")"), Ok(vec![b")".to_vec()]));
+    }
+
+    #[test]
+    fn every_way_to_say_all_keys_is_the_same() {
+        for rules in [&["~*"][..], &["%RW~*"], &["~a", "%W~*", "%R~*"]] {
+            let mut user = User::new(Bytes::from_static(b"u"), false);
+            assert!(rules.iter().all(|rule| apply(&mut user, rule.as_bytes(), false).is_ok()));
+            assert!(user.root.all_keys && user.root.keys.is_empty(), "{rules:?}");
+        }
     }
 
     #[test]
