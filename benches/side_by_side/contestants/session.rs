@@ -1,5 +1,7 @@
 //! The sessions of all loads: keys and values of one form, so that every contestant stores the same.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 /// The bytes of each value.
 pub const VALUE_BYTES: usize = 300;
 
@@ -27,9 +29,12 @@ pub fn value(nonce: u64) -> String {
     filled(&format!("{nonce:020}"))
 }
 
-/// A value for redis-benchmark: 10^15 different ones and more, over 100 000 keys.
+/// A value for a run of redis-benchmark: 10^15 different ones and more, over 100 000 keys. Two runs never share one, though
+/// redis-benchmark may draw the same numbers twice: it makes its seed of the second and its process.
 pub fn random_value() -> String {
-    filled(&[RANDOM; 3].join("-"))
+    static RUNS: AtomicU32 = AtomicU32::new(0);
+    let run = RUNS.fetch_add(1, Ordering::Relaxed);
+    filled(&format!("{run:08}-{}", [RANDOM; 3].join("-")))
 }
 
 /// express-session's cookie, passport's user, and something of the application's that brings it to its length.
@@ -51,6 +56,7 @@ mod tests {
             assert!(serde_json::from_str::<serde_json::Value>(&value).is_ok_and(|json| json.is_object()), "{value}");
         }
         assert_ne!(value(1), value(2));
+        assert_ne!(random_value(), random_value(), "two runs with the same numbers");
         assert_eq!(RANDOM.len(), sid(0).len(), "the length must not change when redis-benchmark fills it");
     }
 }
