@@ -102,21 +102,30 @@ pub struct Transaction {
     pub queue: Vec<Request>,
     /// The memory that they take, in bytes.
     pub queued_bytes: usize,
+    /// Room for the words of the next ones.
+    block: BytesMut,
     /// A command could not be queued: EXEC answers EXECABORT.
     pub aborted: bool,
 }
 
 impl Transaction {
-    /// Adds a command, unless the transaction cannot be executed any more. Its words get bytes of their own: each would
-    /// otherwise keep the whole buffer that it was read into.
+    /// What is taken at once for the words of queued commands: many share it, since one of its own would cost a short command
+    /// more than its words.
+    const BLOCK_BYTES: usize = 1024;
+
+    /// Adds a command, unless the transaction cannot be executed any more. Its words are copied: each would otherwise keep the
+    /// whole buffer that it was read into.
     pub fn push(&mut self, request: &Request) {
         if self.aborted {
             return;
         }
-        let mut block = BytesMut::with_capacity(request.iter().map(Bytes::len).sum());
-        request.iter().for_each(|word| block.extend_from_slice(word));
-        let mut block = block.freeze();
-        self.queue.push(request.iter().map(|word| block.split_to(word.len())).collect());
+        let bytes = request.iter().map(Bytes::len).sum();
+        if self.block.capacity() < bytes {
+            self.block = BytesMut::with_capacity(bytes.max(Self::BLOCK_BYTES));
+        }
+        request.iter().for_each(|word| self.block.extend_from_slice(word));
+        let mut words = self.block.split().freeze();
+        self.queue.push(request.iter().map(|word| words.split_to(word.len())).collect());
         self.queued_bytes += bytes_of(request);
     }
 

@@ -11,7 +11,7 @@ use super::error::CommandError;
 use super::glob;
 use super::table::{CommandResult, Flag, Group, Handler, KeyPositions, Loads, Row};
 use crate::keyspace::Keys;
-use crate::protocol::{Reply, Request};
+use crate::protocol::{Reply, Request, Strings};
 
 /// Keys that one SCAN visits at least, unless COUNT says otherwise (Redis: the same).
 const COUNT_DEFAULT: usize = 10;
@@ -109,7 +109,7 @@ fn scan(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
         step += 1;
     }
     let next = if step < steps { step } else { 0 };
-    Ok(Reply::Array(vec![Reply::text(next.to_string()), Reply::Array(gathered.keys)]))
+    Ok(Reply::Array(vec![Reply::text(next.to_string()), Reply::Strings(gathered.keys)]))
 }
 
 /// The step at which to go on. Redis reads the empty word as 0 and a plus as nothing.
@@ -159,19 +159,25 @@ struct Gathered<'a> {
     takes_any: bool,
     takes_none: bool,
     visited: usize,
-    keys: Vec<Reply>,
+    keys: Strings,
 }
 
 impl<'a> Gathered<'a> {
     fn new(pattern: &'a [u8], type_fits: bool) -> Self {
-        Self { pattern, takes_any: glob::matches_all(pattern), takes_none: !type_fits, visited: 0, keys: Vec::new() }
+        Self {
+            pattern,
+            takes_any: glob::matches_all(pattern),
+            takes_none: !type_fits,
+            visited: 0,
+            keys: Strings::default(),
+        }
     }
 
     fn take_step(&mut self, keys: &mut Keys<'_>, step: usize) {
         keys.scan_step(step, &mut |key| {
             self.visited += 1;
             if !self.takes_none && (self.takes_any || glob::matches(self.pattern, key)) {
-                self.keys.push(Reply::Bulk(Bytes::copy_from_slice(key)));
+                self.keys.push(key);
             }
         });
     }
@@ -182,7 +188,7 @@ fn keys_matching(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
     for step in 0..keys.scan_steps() {
         gathered.take_step(keys, step);
     }
-    Ok(Reply::Array(gathered.keys))
+    Ok(Reply::Strings(gathered.keys))
 }
 
 fn randomkey(keys: &mut Keys<'_>, _request: &Request) -> CommandResult {
@@ -197,10 +203,10 @@ fn randomkey(keys: &mut Keys<'_>, _request: &Request) -> CommandResult {
 /// One of the keys of the first step that has any.
 fn random_key_of(keys: &mut Keys<'_>, steps: Range<usize>, random: u64) -> Option<Bytes> {
     for step in steps {
-        let mut gathered = Gathered::new(b"*", true);
-        gathered.take_step(keys, step);
-        let chosen = below(random.rotate_left(32), gathered.keys.len());
-        if let Some(Reply::Bulk(key)) = gathered.keys.into_iter().nth(chosen) {
+        let mut found = Vec::new();
+        keys.scan_step(step, &mut |key| found.push(Bytes::copy_from_slice(key)));
+        let chosen = below(random.rotate_left(32), found.len());
+        if let Some(key) = found.into_iter().nth(chosen) {
             return Some(key);
         }
     }

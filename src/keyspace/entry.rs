@@ -6,7 +6,7 @@ use crate::database::unit::Ticket;
 use crate::database::{Change, Home, RecordId, Value};
 
 /// A key: its Redis database and its bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name {
     /// Redis database number.
     pub database: u8,

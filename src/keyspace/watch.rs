@@ -1,19 +1,22 @@
 //! WATCH: who must not EXEC because a key changed. A change marks its watchers under the lock of the key, so an EXEC
 //! that holds its keys sees every change that came before it.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry as MapEntry;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as MapEntry;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
+use smallvec::SmallVec;
+
+use super::entry::Name;
 
 /// What a client watches.
 #[derive(Debug, Default)]
 pub struct Watch {
     dirty: Arc<AtomicBool>,
     /// The watched keys, and whether each was live when it was watched.
-    keys: HashMap<(u8, Vec<u8>), bool>,
+    keys: BTreeMap<Name, bool>,
 }
 
 /// A watched key.
@@ -31,21 +34,25 @@ pub struct Watched<'a> {
 /// looks through all of them for each further one.
 pub const WATCHED_MAX: usize = 64 * 1024;
 
-/// The flags of those who watch a key.
-type Watchers = Vec<Weak<AtomicBool>>;
+/// The flags of those who watch a key; rarely more than one or two.
+type Watchers = SmallVec<[Weak<AtomicBool>; 2]>;
 
 /// All watched keys of all clients.
 #[derive(Debug, Default)]
 pub struct Watches {
     /// How many watches there are; zero lets every write pass without a lock.
     count: AtomicUsize,
-    by_key: Mutex<HashMap<(u8, Vec<u8>), Watchers>>,
+    by_key: Mutex<BTreeMap<Name, Watchers>>,
 }
 
 impl Watch {
     /// The watched keys.
     pub fn keys(&self) -> impl Iterator<Item = Watched<'_>> {
-        self.keys.iter().map(|((database, key), was_live)| Watched { database: *database, key, was_live: *was_live })
+        self.keys.iter().map(|(Name { database, key }, was_live)| Watched {
+            database: *database,
+            key,
+            was_live: *was_live,
+        })
     }
 
     /// Whether a watched key was changed.
@@ -70,10 +77,11 @@ impl Watch {
 impl Watches {
     /// Adds a key to what a client watches.
     pub fn add(&self, watch: &mut Watch, database: u8, key: &[u8], was_live: bool) {
-        let MapEntry::Vacant(unwatched) = watch.keys.entry((database, key.to_vec())) else { return };
+        let name = Name { database, key: Arc::from(key) };
+        let MapEntry::Vacant(unwatched) = watch.keys.entry(name.clone()) else { return };
         unwatched.insert(was_live);
         let mut by_key = self.by_key.lock();
-        let watchers = by_key.entry((database, key.to_vec())).or_default();
+        let watchers = by_key.entry(name).or_default();
         watchers.retain(|watcher| watcher.strong_count() > 0);
         watchers.push(Arc::downgrade(&watch.dirty));
         self.count.store(by_key.len(), Ordering::Release);
@@ -85,7 +93,7 @@ impl Watches {
             return;
         }
         let mut by_key = self.by_key.lock();
-        if let Some(watchers) = by_key.remove(&(database, key.to_vec())) {
+        if let Some(watchers) = by_key.remove(&Name { database, key: Arc::from(key) }) {
             mark(&watchers);
         }
         self.count.store(by_key.len(), Ordering::Release);

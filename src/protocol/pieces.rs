@@ -5,7 +5,9 @@ use std::vec;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use super::reply::{Protocol, Reply, put_header};
+use super::reply::{Protocol, Reply, Strings, put_header};
+
+const LINE_END: &[u8] = b"\r\n";
 
 /// What is left to write of a reply.
 #[derive(Debug)]
@@ -20,7 +22,7 @@ enum Part {
     One(Reply),
     Items(vec::IntoIter<Reply>),
     Pairs(vec::IntoIter<(Reply, Reply)>),
-    /// Bytes of a bulk string, and the end of its line.
+    /// Bytes of one or more bulk strings, without the end of the last line.
     Content(Bytes),
 }
 
@@ -61,6 +63,12 @@ impl Pieces {
                 put_header(sigil, items.len(), out);
                 self.parts.push(Part::Items(items.into_iter()));
             }
+            // The end of the last line is that of the content.
+            Reply::Strings(Strings { count, mut written }) if written.len() > out_bytes_max => {
+                put_header(sigil, count, out);
+                written.truncate(written.len() - LINE_END.len());
+                self.parts.push(Part::Content(written.freeze()));
+            }
             Reply::Map(pairs) => {
                 put_header(sigil, if self.protocol == Protocol::Resp3 { pairs.len() } else { 2 * pairs.len() }, out);
                 self.parts.push(Part::Pairs(pairs.into_iter()));
@@ -72,6 +80,7 @@ impl Pieces {
             | Reply::Integer(_)
             | Reply::Value(_)
             | Reply::Bulk(_)
+            | Reply::Strings(_)
             | Reply::Null
             | Reply::NullArray
             | Reply::Verbatim(_)
@@ -89,7 +98,7 @@ impl Pieces {
         out.extend_from_slice(&content[..piece_bytes]);
         content.advance(piece_bytes);
         if content.is_empty() {
-            out.put_slice(b"\r\n");
+            out.put_slice(LINE_END);
         } else {
             self.parts.push(Part::Content(content));
         }
@@ -106,6 +115,12 @@ mod tests {
         Reply::Value(Arc::from(vec![b'x'; bytes]))
     }
 
+    fn strings(count: usize) -> Reply {
+        let mut strings = Strings::default();
+        (0..count).for_each(|number| strings.push(&vec![b'z'; number]));
+        Reply::Strings(strings)
+    }
+
     #[test]
     fn pieces_of_any_size_make_the_bytes_of_the_whole() {
         let reply = Reply::Array(vec![
@@ -114,6 +129,7 @@ mod tests {
             Reply::Bulk(Bytes::from(vec![b'y'; 77])),
             Reply::Array(vec![]),
             Reply::Push(vec![Reply::OK, Reply::Error("ERR no".into()), Reply::Verbatim("text".into())]),
+            strings(40),
             value(0),
         ]);
         for protocol in [Protocol::Resp2, Protocol::Resp3] {

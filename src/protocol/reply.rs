@@ -39,6 +39,8 @@ pub enum Reply {
     NullArray,
     /// An array.
     Array(Vec<Reply>),
+    /// An array of bulk strings.
+    Strings(Strings),
     /// A map; in RESP2 a flat array.
     Map(Vec<(Reply, Reply)>),
     /// A set; in RESP2 an array.
@@ -49,6 +51,25 @@ pub enum Reply {
     Double(f64),
     /// Out-of-band data; in RESP2 an array.
     Push(Vec<Reply>),
+}
+
+/// Bulk strings, written as they go over the wire, which is alike in both protocols: the keys of a large keyspace would take
+/// several times the memory as replies of their own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Strings {
+    pub(super) count: usize,
+    /// Each ends with its line.
+    pub(super) written: BytesMut,
+}
+
+impl Strings {
+    /// Adds one behind the others.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.count += 1;
+        put_header(b'$', bytes.len(), &mut self.written);
+        self.written.extend_from_slice(bytes);
+        self.written.put_slice(b"\r\n");
+    }
 }
 
 impl Reply {
@@ -77,6 +98,10 @@ impl Reply {
             Self::Null => put_null(protocol, b"$-1\r\n", out),
             Self::NullArray => put_null(protocol, b"*-1\r\n", out),
             Self::Array(items) => put_items(b'*', items, protocol, out),
+            Self::Strings(strings) => {
+                put_header(b'*', strings.count, out);
+                out.put_slice(&strings.written);
+            }
             Self::Map(pairs) => put_map(pairs, protocol, out),
             Self::Set(items) => put_items(self.sigil(protocol), items, protocol, out),
             Self::Verbatim(text) => put_verbatim(text, protocol, out),
@@ -104,6 +129,7 @@ impl Reply {
             Self::Error(text) | Self::Verbatim(text) => text.len(),
             Self::Value(value) => value.len(),
             Self::Bulk(bytes) => bytes.len(),
+            Self::Strings(strings) => strings.written.len(),
             Self::Array(items) | Self::Set(items) | Self::Push(items) => items.iter().map(Self::bytes_about).sum(),
             Self::Map(pairs) => pairs.iter().map(|(key, value)| key.bytes_about() + value.bytes_about()).sum(),
             Self::Integer(_) | Self::Null | Self::NullArray | Self::Double(_) => 0,
@@ -227,6 +253,12 @@ mod tests {
         String::from_utf8(out.to_vec()).unwrap().strip_prefix("+OK\r\n").unwrap().to_owned()
     }
 
+    fn strings(texts: &[&str]) -> Reply {
+        let mut strings = Strings::default();
+        texts.iter().for_each(|text| strings.push(text.as_bytes()));
+        Reply::Strings(strings)
+    }
+
     fn pairs() -> Vec<(Reply, Reply)> {
         vec![(Reply::text("b"), Reply::Integer(1)), (Reply::text("a"), Reply::Null)]
     }
@@ -247,6 +279,12 @@ mod tests {
             (Reply::Null, "$-1\r\n", "_\r\n"),
             (Reply::NullArray, "*-1\r\n", "_\r\n"),
             (Reply::Array(vec![]), "*0\r\n", "*0\r\n"),
+            (Reply::Strings(Strings::default()), "*0\r\n", "*0\r\n"),
+            (
+                strings(&["a", "", "bc"]),
+                "*3\r\n$1\r\na\r\n$0\r\n\r\n$2\r\nbc\r\n",
+                "*3\r\n$1\r\na\r\n$0\r\n\r\n$2\r\nbc\r\n",
+            ),
             (
                 Reply::Array(vec![Reply::Null, Reply::Array(vec![Reply::OK])]),
                 "*2\r\n$-1\r\n*1\r\n+OK\r\n",

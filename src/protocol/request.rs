@@ -40,6 +40,13 @@ impl RequestReader {
         Ok(None)
     }
 
+    /// The bytes that the unfinished request at the head of the buffer takes at least, by what it has declared so far; 0 when
+    /// none has begun.
+    #[must_use]
+    pub fn awaited_bytes(&self) -> usize {
+        self.multibulk.bytes_min()
+    }
+
     fn next_multibulk(
         &mut self,
         buffer: &mut BytesMut,
@@ -218,6 +225,19 @@ mod tests {
             assert!(buffer.capacity() <= 64, "{}", buffer.capacity());
         }
         assert_eq!(error_of(b"*1048577\r\n", &AUTHENTICATED), Some("Protocol error: invalid multibulk length".into()));
+    }
+
+    #[test]
+    fn what_is_declared_is_awaited_until_it_has_come() {
+        let (mut reader, mut buffer) = (RequestReader::new(), BytesMut::new());
+        let head = b"*2\r\n$3\r\nGET\r\n$1000\r\n";
+        for (piece, awaited_bytes) in
+            [(&head[..4], 4), (&head[4..9], 13), (&head[9..], head.len() + 1_002), (&[b'x'; 1_002][..], 0)]
+        {
+            buffer.extend_from_slice(piece);
+            let request = reader.next(&mut buffer, &AUTHENTICATED).unwrap();
+            assert_eq!((reader.awaited_bytes(), request.is_some()), (awaited_bytes, awaited_bytes == 0));
+        }
     }
 
     #[test]

@@ -48,6 +48,11 @@ impl Unfinished {
         Ok(None)
     }
 
+    /// The bytes that the frame takes at least, by what it has declared so far.
+    pub(super) const fn bytes_min(&self) -> usize {
+        self.next
+    }
+
     /// Prepares for the next frame.
     pub(super) fn restart(&mut self) {
         self.next = 0;

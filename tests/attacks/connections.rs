@@ -4,7 +4,9 @@ use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use crate::rig::{Aftermath, Attack, Subject, connections_at_most, count_open, duration, is_full, mebibytes, so_many};
+use crate::rig::{
+    Aftermath, Attack, Subject, connections_at_most, count_open, duration, is_full, mebibytes, so_many, stream_to,
+};
 
 /// What an idle connection of Sojourn may cost; a debug build's costs more.
 const IDLE_BYTES_MAX: u64 = 24 * 1024;
@@ -115,5 +117,9 @@ fn flood(address: SocketAddr) -> u64 {
 }
 
 pub fn hold(subject: &Subject, wanted: usize) -> Vec<TcpStream> {
-    (0..connections_at_most(wanted)).map(|_| subject.stream()).collect()
+    hold_at(subject.address(), wanted)
+}
+
+pub fn hold_at(address: SocketAddr, wanted: usize) -> Vec<TcpStream> {
+    (0..connections_at_most(wanted)).map(|_| stream_to(address)).collect()
 }

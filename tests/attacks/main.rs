@@ -16,5 +16,6 @@ mod neighbour;
 mod replies;
 mod requests;
 mod rig;
+mod secured;
 mod sessions;
 mod strangers;

@@ -71,9 +71,7 @@ impl Subject {
 
     /// A connection of the attacker of which nothing is read in the usual way.
     pub fn stream(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address()).expect("a connection");
-        stream.set_nodelay(true).expect("an open socket");
-        stream
+        stream_to(self.address())
     }
 
     /// What the process holds now, in bytes.
@@ -113,24 +111,24 @@ pub struct Figures {
 }
 
 /// One attack.
-pub struct Attack {
+pub struct Attack<'a> {
     /// The test's name, which repeats it.
     pub test: &'static str,
     /// What is tried, and how much.
     pub what: String,
     /// Arguments for both servers, as `--name value` pairs.
-    pub settings: &'static [&'static str],
+    pub settings: &'a [&'a str],
     /// Arguments for Sojourn alone.
-    pub own_settings: &'static [&'static str],
+    pub own_settings: &'a [&'a str],
     /// Whether redis-server is spared: the attack means nothing there, or would take the whole machine.
     pub spares_redis: bool,
-    pub run: fn(&Subject) -> Aftermath,
+    pub run: Box<dyn Fn(&Subject) -> Aftermath + 'a>,
 }
 
-impl Attack {
+impl<'a> Attack<'a> {
     /// An attack without settings.
-    pub const fn new(test: &'static str, what: String, run: fn(&Subject) -> Aftermath) -> Self {
-        Self { test, what, settings: &[], own_settings: &[], spares_redis: false, run }
+    pub fn new(test: &'static str, what: String, run: impl Fn(&Subject) -> Aftermath + 'a) -> Self {
+        Self { test, what, settings: &[], own_settings: &[], spares_redis: false, run: Box::new(run) }
     }
 
     /// Runs it on both servers, and prints their rows; answers Sojourn's figures, and redis-server's if it is not spared.
@@ -185,6 +183,13 @@ pub fn mebibytes(bytes: u64) -> f64 {
     bytes as f64 / MEBIBYTE
 }
 
+/// A connection of which nothing is read in the usual way.
+pub fn stream_to(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("a connection");
+    stream.set_nodelay(true).expect("an open socket");
+    stream
+}
+
 /// How many files the process may have open, which is how many connections it can make.
 pub fn open_files_max() -> usize {
     let text = fs::read_to_string("/proc/self/limits").expect("the kernel says");
@@ -206,6 +211,23 @@ fn raise_open_files() {
         // Where the limit cannot be raised, the attacks have fewer connections.
         let _refused = Command::new("prlimit").args(["--pid", &pid, "--nofile=20000"]).output();
     });
+}
+
+/// Does the same over and over in two threads for as long as an attack lasts; answers how often a second.
+pub fn over_and_over(once: impl Fn() + Sync) -> f64 {
+    let tried = || {
+        let (begun, mut times) = (Instant::now(), 0_u32);
+        while begun.elapsed() < duration() {
+            once();
+            times += 1;
+        }
+        times
+    };
+    let times: u32 = std::thread::scope(|threads| {
+        let threads = [threads.spawn(tried), threads.spawn(tried)];
+        threads.map(|thread| thread.join().expect("it ends")).iter().sum()
+    });
+    f64::from(times) / duration().as_secs_f64()
 }
 
 /// Waits until something is so.

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::time::{Duration, Instant};
 
 use crate::connections::hold;
-use crate::rig::{Aftermath, Attack, connections_at_most, count_open, duration, so_many, wait_until};
+use crate::rig::{Aftermath, Attack, connections_at_most, count_open, duration, over_and_over, so_many, wait_until};
 use crate::support::resp::{Frame, encode};
 
 const PASSWORD: &[&str] = &["--requirepass", "a password that nobody guesses"];
@@ -85,6 +85,10 @@ fn strangers_that_declare_much() {
     attack.carry_out();
 }
 
+/// The guesses that a connection is answered within the longer form of the attack: three at once, and then one each after
+/// 0.1, 0.2, 0.4, 0.8 and 1.6 s.
+const GUESSES_ANSWERED_MAX: usize = 8;
+
 #[test]
 fn password_guessing() {
     let what = format!("16 connections that guess passwords, 16 at a time, for {:?}", duration());
@@ -94,9 +98,33 @@ fn password_guessing() {
             let address = subject.address();
             let guessers: Vec<_> = (0..16).map(|seed| std::thread::spawn(move || guess(address, seed))).collect();
             let guesses: usize = guessers.into_iter().map(|guesser| guesser.join().expect("it ends")).sum();
-            let attacker =
+            let mut attacker =
                 format!("{:.0} guesses answered a second, none right", guesses as f64 / duration().as_secs_f64());
+            if subject.is_sojourn() {
+                assert!((16 * 3..=16 * GUESSES_ANSWERED_MAX).contains(&guesses), "{guesses} guesses were answered");
+                attacker.push_str("; after its third each waits 0.1 to 2 s");
+            }
             Aftermath { attacker, held: 16 }
+        })
+    };
+    attack.carry_out();
+}
+
+/// What is left to those who guess: the connection is slowed, and not its address, which many may share.
+#[test]
+fn password_guessing_anew() {
+    let what = format!("3 guesses a connection, then a new one, as fast as 2 threads can for {:?}", duration());
+    let attack = Attack {
+        settings: PASSWORD,
+        ..Attack::new("password_guessing_anew", what, |subject| {
+            let rate = over_and_over(|| {
+                let mut connection = subject.connect();
+                for guess in ["one", "two", "three"] {
+                    let reply = connection.call(&["AUTH", guess]).expect("a reply");
+                    assert!(matches!(reply, Frame::Line(b'-', _)), "{reply:?}");
+                }
+            });
+            Aftermath { attacker: format!("{:.0} guesses answered a second, none right", 3.0 * rate), held: 0 }
         })
     };
     attack.carry_out();

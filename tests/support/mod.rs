@@ -10,3 +10,4 @@ pub mod redis;
 pub mod resp;
 pub mod server;
 pub mod sojourn;
+pub mod tls;

@@ -4,11 +4,11 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use super::client::Client;
 use super::server::wait_until;
 use super::start;
 use super::support::certificates::Authority;
 use super::support::resp::encode;
+use super::support::tls::Client;
 
 /// The server's limit of a handshake, and what a busy machine may add to it.
 const LIMIT: Duration = Duration::from_secs(10);

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use super::client::{Client, first_certificate, shown};
 use super::server::{Server, free_port, run_to_end, wait_until};
 use super::support::certificates::{Authority, Issued, text};
 use super::support::redis::Redis;
 use super::support::resp::{Connection, Frame};
+use super::support::tls::{Client, first_certificate, shown};
 use super::{at, flags};
 
 /// A mounted secret as Kubernetes makes it: `tls.crt` leads through the link `..data` into a folder, and another

@@ -4,11 +4,11 @@ use std::io::{Read, Write};
 
 use rustls::version;
 
-use super::client::{Client, Secured};
 use super::server::{free_port, is_error, wait_for, wait_until};
 use super::support::certificates::{Authority, text};
 use super::support::redis::Redis;
 use super::support::resp::{Frame, encode};
+use super::support::tls::{Client, Secured};
 use super::{at, flags, start, start_with};
 
 /// Long enough to need several records of TLS, and more than the socket takes at once.

@@ -8,28 +8,20 @@ mod support;
 
 mod attacks;
 mod certificates;
-mod client;
 mod clients;
 mod handshakes;
 mod places;
 mod postgres;
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
 
-use support::certificates::{Authority, Issued, text};
+use support::certificates::Authority;
 use support::server;
+use support::tls::flags;
 
 /// Where a server is reached by TLS.
 fn at(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
-}
-
-/// The flags of redis-server and of Sojourn, which are the same.
-fn flags<'a>(port: &'a str, issued: &'a Issued, authorities: &'a Path, auth_clients: &'a str) -> Vec<&'a str> {
-    let files = ["--tls-cert-file", text(&issued.certificate), "--tls-key-file", text(&issued.key)];
-    let clients = ["--tls-ca-cert-file", text(authorities), "--tls-auth-clients", auth_clients];
-    [&["--tls-port", port][..], &files, &clients].concat()
 }
 
 /// A server with a certificate of this authority, and its port for TLS.

@@ -2,9 +2,9 @@
 
 use std::io::{Read, Write};
 
-use super::client::Client;
 use super::server::{Server, free_port, run_to_end, wait_for};
 use super::support::certificates::Authority;
+use super::support::tls::Client;
 use super::{at, flags, start_with};
 
 #[test]

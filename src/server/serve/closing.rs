@@ -12,7 +12,9 @@ impl Connection {
     /// Whether the connection ends at once: for what its client makes the server keep, or for its time.
     pub(super) fn must_close(&mut self) -> bool {
         let (metrics, address) = (&self.app.metrics, self.client.info.address);
-        if self.input.len() > self.app.limits.query_bytes_max() {
+        // What cannot arrive whole below the limit is not waited for.
+        let request_bytes = self.input.len().max(self.reader.awaited_bytes());
+        if request_bytes > self.app.limits.query_bytes_max() {
             metrics.query_limit_disconnections.increment();
             warn!(%address, "a client was closed: its unfinished request reached client-query-buffer-limit");
             return true;
