@@ -30,6 +30,10 @@ const PIECE_BYTES: usize = 64 * 1024;
 const KEPT_BYTES: usize = 4 * 1024;
 const KEPT_REPLIES: usize = 64;
 
+/// The same for one that is busy, which would else make room anew for every pipeline.
+const BUSY_KEPT_BYTES: usize = 2 * PIECE_BYTES;
+const BUSY_KEPT_REPLIES: usize = 1_024;
+
 /// A reply, and what it waits for.
 #[derive(Debug)]
 struct Held {
@@ -133,6 +137,26 @@ impl Output {
         self.held.is_empty() && self.unfinished.is_none() && self.written.is_empty()
     }
 
+    /// Whether it keeps more room than an idle connection may.
+    pub fn keeps_much(&self) -> bool {
+        self.has_room_beyond(KEPT_BYTES, KEPT_REPLIES)
+    }
+
+    fn has_room_beyond(&self, bytes: usize, replies: usize) -> bool {
+        (self.written.is_empty() && self.written.capacity() > bytes)
+            || (self.held.is_empty() && self.held.capacity() > replies)
+    }
+
+    /// Gives back the room that nothing stands in.
+    pub fn let_go(&mut self) {
+        if self.written.is_empty() {
+            self.written = BytesMut::new();
+        }
+        if self.held.is_empty() {
+            self.held = VecDeque::new();
+        }
+    }
+
     /// Whether so much waits that no more commands may be executed.
     pub fn is_full(&self, authenticated: bool) -> bool {
         let bytes_max = if authenticated { UNSENT_BYTES_MAX } else { UNSENT_BYTES_MAX_UNAUTHENTICATED };
@@ -173,11 +197,8 @@ impl Buf for Output {
 
     fn advance(&mut self, bytes: usize) {
         self.written.advance(bytes);
-        if self.written.is_empty() && self.written.capacity() > KEPT_BYTES {
-            self.written = BytesMut::new();
-        }
-        if self.held.is_empty() && self.held.capacity() > KEPT_REPLIES {
-            self.held = VecDeque::new();
+        if self.has_room_beyond(BUSY_KEPT_BYTES, BUSY_KEPT_REPLIES) {
+            self.let_go();
         }
     }
 }
@@ -219,6 +240,8 @@ mod tests {
         assert_eq!(sent, 100 * ("$1048576\r\n".len() + 1024 * 1024 + 2));
         assert!(most <= 2 * PIECE_BYTES, "{most}");
         assert!(output.is_sent() && !output.is_full(true) && output.unsent_bytes() == 0);
+        output.let_go();
+        assert!(!output.keeps_much());
         assert!(output.written.capacity() <= KEPT_BYTES && output.held.capacity() <= KEPT_REPLIES);
     }
 

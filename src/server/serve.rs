@@ -15,7 +15,7 @@ use self::closing::ended;
 use super::input::READ_BYTES;
 use super::output::Output;
 use super::stream::{LAST_BYTES, Reader, Stream, Writer};
-use super::wait::{Wait, until};
+use super::wait::{Wait, rest, until};
 use crate::app::{App, Client};
 use crate::commands::execute::{self, Step};
 use crate::database::DatabaseError;
@@ -120,7 +120,7 @@ impl Connection {
             if self.closing && self.output.is_sent() {
                 return to.shutdown().await;
             }
-            let (may_read, deadline) = (self.may_read(), self.deadline());
+            let (may_read, deadline, keeps_much) = (self.may_read(), self.deadline(), self.keeps_much());
             tokio::select! {
                 read = from.read(&mut self.input), if may_read => {
                     let count = read?;
@@ -137,6 +137,7 @@ impl Connection {
                     self.closing |= changed.is_err();
                 }
                 () = until(deadline) => {}
+                () = rest(keeps_much) => self.let_go(),
                 () = ended(&mut expelled) => return Ok(()),
                 () = &mut stopped => return self.finish(from, to).await,
             }
@@ -194,7 +195,10 @@ impl Connection {
         while self.may_execute() && !self.client.close_after_reply {
             self.app.write_through.wake_writer_if_late();
             if self.requests.is_empty() && !self.parse() {
-                self.let_go_of_input();
+                if self.input.is_empty() {
+                    // The rest of an empty buffer would keep the whole.
+                    self.input = BytesMut::new();
+                }
                 self.refuse_broken();
                 return false;
             }
@@ -213,14 +217,17 @@ impl Connection {
         !self.client.close_after_reply
     }
 
-    /// An idle connection keeps no buffer: the rest of an empty one would keep the whole.
-    fn let_go_of_input(&mut self) {
-        if self.input.is_empty() {
-            self.input = BytesMut::new();
-        }
-        if self.requests.capacity() > REQUESTS_KEPT {
+    /// Whether it keeps more room than an idle connection may.
+    fn keeps_much(&self) -> bool {
+        (self.requests.is_empty() && self.requests.capacity() > REQUESTS_KEPT) || self.output.keeps_much()
+    }
+
+    /// Gives back the room that nothing stands in.
+    fn let_go(&mut self) {
+        if self.requests.is_empty() {
             self.requests = VecDeque::new();
         }
+        self.output.let_go();
     }
 
     /// Only a pipeline has look-ups that can be made side by side.

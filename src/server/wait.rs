@@ -19,6 +19,18 @@ impl Wait {
     }
 }
 
+/// How long a connection is busy after its last event: what it keeps for the next one costs less than to make it anew.
+const BUSY_FOR: Duration = Duration::from_secs(1);
+
+/// Ready once a connection that is to give something back has been idle; never otherwise.
+pub(super) async fn rest(keeps_much: bool) {
+    if keeps_much {
+        tokio::time::sleep(BUSY_FOR).await;
+    } else {
+        std::future::pending().await
+    }
+}
+
 /// Ready at this moment; never without one.
 pub(super) async fn until(end: Option<Instant>) {
     match end {
