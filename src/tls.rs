@@ -3,7 +3,6 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -195,13 +194,13 @@ fn versions(settings: &TlsSettings) -> Vec<&'static SupportedProtocolVersion> {
 }
 
 /// The contents of a file that must be named.
-fn wanted(setting: &'static str, path: Option<&PathBuf>, why: &str) -> Result<Vec<u8>, TlsError> {
+fn wanted(setting: &'static str, path: Option<&String>, why: &str) -> Result<Vec<u8>, TlsError> {
     let missing = || TlsError { setting, reason: format!("expected the path of a PEM file: {why}") };
     read(setting, path.ok_or_else(missing)?)
 }
 
-fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
-    let wrong = |reason: String| TlsError { setting, reason: format!("cannot read {}: {reason}", path.display()) };
+fn read(setting: &'static str, path: &str) -> Result<Vec<u8>, TlsError> {
+    let wrong = |reason: String| TlsError { setting, reason: format!("cannot read {}: {reason}", path) };
     let mut contents = Vec::new();
     let read = File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut contents));
     match read {
@@ -213,7 +212,7 @@ fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
 
 fn certificates(
     setting: &'static str,
-    path: Option<&PathBuf>,
+    path: Option<&String>,
     contents: &[u8],
 ) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let wrong = |reason: &str| TlsError { setting, reason: format!("{} {reason}", shown(path)) };
@@ -222,6 +221,6 @@ fn certificates(
     if found.is_empty() { Err(wrong("holds no certificate in PEM form")) } else { Ok(found) }
 }
 
-fn shown(path: Option<&PathBuf>) -> String {
-    path.map_or_else(String::new, |path| path.display().to_string())
+fn shown(path: Option<&String>) -> String {
+    path.map_or_else(String::new, |path| path.to_string())
 }

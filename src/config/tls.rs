@@ -1,8 +1,7 @@
 //! The settings of TLS: their rows, under redis.conf's names. What stands in the files that they name is none of this
 //! file's business.
 
-use std::path::{Path, PathBuf};
-
+use super::reading::path;
 use super::rows::put;
 use super::value::{Choice, Given, Invalid, Syntax, show_yes_no};
 use super::{Changes, Row};
@@ -41,11 +40,11 @@ pub struct TlsSettings {
     /// Where clients speak TLS; 0 for nowhere.
     pub port: u16,
     /// The server's certificate, and those between it and its authority.
-    pub cert_file: Option<PathBuf>,
+    pub cert_file: Option<String>,
     /// The certificate's private key.
-    pub key_file: Option<PathBuf>,
+    pub key_file: Option<String>,
     /// The authorities of the clients' certificates.
-    pub ca_cert_file: Option<PathBuf>,
+    pub ca_cert_file: Option<String>,
     /// Whether clients must have one.
     pub auth_clients: TlsAuthClients,
     /// The versions; none stands for all.
@@ -89,8 +88,8 @@ pub(super) const CERT_FILE: Row = Row {
     default: "",
     help: "PEM file of the server's certificate, followed by those between it and its authority; taken anew when it changes",
     changes: Changes::AnyTime,
-    apply: |settings, given| put(&mut settings.tls.cert_file, path(given)),
-    show: |settings| show_path(settings.tls.cert_file.as_deref()),
+    apply: |settings, given| put(&mut settings.tls.cert_file, Ok(path(given))),
+    show: |settings| settings.tls.cert_file.clone().unwrap_or_default(),
 };
 
 /// `tls-key-file`.
@@ -100,8 +99,8 @@ pub(super) const KEY_FILE: Row = Row {
     default: "",
     help: "PEM file of the certificate's private key, without a passphrase; taken anew when it changes",
     changes: Changes::AnyTime,
-    apply: |settings, given| put(&mut settings.tls.key_file, path(given)),
-    show: |settings| show_path(settings.tls.key_file.as_deref()),
+    apply: |settings, given| put(&mut settings.tls.key_file, Ok(path(given))),
+    show: |settings| settings.tls.key_file.clone().unwrap_or_default(),
 };
 
 /// `tls-ca-cert-file`.
@@ -111,8 +110,8 @@ pub(super) const CA_CERT_FILE: Row = Row {
     default: "",
     help: "PEM file of the authorities whose certificates clients may show; taken anew when it changes",
     changes: Changes::AnyTime,
-    apply: |settings, given| put(&mut settings.tls.ca_cert_file, path(given)),
-    show: |settings| show_path(settings.tls.ca_cert_file.as_deref()),
+    apply: |settings, given| put(&mut settings.tls.ca_cert_file, Ok(path(given))),
+    show: |settings| settings.tls.ca_cert_file.clone().unwrap_or_default(),
 };
 
 /// `tls-auth-clients`.
@@ -150,14 +149,6 @@ pub(super) const METRICS: Row = Row {
     apply: |settings, given| put(&mut settings.tls.metrics, given.yes_no()),
     show: |settings| show_yes_no(settings.tls.metrics),
 };
-
-fn path(given: &Given<'_>) -> Result<Option<PathBuf>, Invalid> {
-    Ok(Some(given.text).filter(|text| !text.is_empty()).map(PathBuf::from))
-}
-
-fn show_path(path: Option<&Path>) -> String {
-    path.map_or_else(String::new, |path| path.display().to_string())
-}
 
 fn protocols(given: &Given<'_>) -> Result<Vec<TlsProtocol>, Invalid> {
     let version = |word: &str| TlsProtocol::ALL.iter().find(|(name, _)| name.eq_ignore_ascii_case(word));

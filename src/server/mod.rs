@@ -41,6 +41,9 @@ const EXPIRE_TICK: Duration = Duration::from_millis(100);
 /// How often the files of TLS are looked at: a few pages that the kernel has in memory.
 const CERTIFICATES_TICK: Duration = Duration::from_secs(2);
 
+/// How often the numbers are brought up to date that are measured.
+const MEASURE_TICK: Duration = Duration::from_secs(1);
+
 /// Why the server ended, other than by being asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
@@ -158,11 +161,11 @@ async fn serve_until(
     for listener in listeners {
         tasks.spawn(accept::accept(listener, Arc::clone(&app), Arc::clone(&workers), stopping.clone()));
     }
-    tasks.spawn(expire(Arc::clone(&app), stopping.clone()));
+    tasks.spawn(expire(Arc::clone(&app), Ticks::every(EXPIRE_TICK, &stopping)));
     if let Some(tls) = &app.tls {
-        tasks.spawn(follow_certificates(Arc::clone(tls), stopping.clone()));
+        tasks.spawn(follow_certificates(Arc::clone(tls), Ticks::every(CERTIFICATES_TICK, &stopping)));
     }
-    tasks.spawn(measure(Arc::clone(&app), exporter, stopping.clone()));
+    tasks.spawn(measure(Arc::clone(&app), exporter, Ticks::every(MEASURE_TICK, &stopping)));
     let mut storage = start::Storage::start(&app, database, loads)?;
     let early = tokio::select! {
         () = shutdown => None,
@@ -195,15 +198,31 @@ async fn within(limit: Duration, work: impl FnOnce() + Send + 'static) -> bool {
     tokio::time::timeout(limit, tokio::task::spawn_blocking(work)).await.is_ok_and(|joined| joined.is_ok())
 }
 
-/// Lets expired entries leave memory, and forgets the watches of clients that are gone.
-async fn expire(app: Arc<App>, mut stopping: watch::Receiver<bool>) {
-    let mut ticks = tokio::time::interval(EXPIRE_TICK);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    loop {
+/// A beat, until the server stops.
+struct Ticks {
+    interval: tokio::time::Interval,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Ticks {
+    fn every(period: Duration, stopping: &watch::Receiver<bool>) -> Self {
+        let mut interval = tokio::time::interval(period);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        Self { interval, stopping: stopping.clone() }
+    }
+
+    /// Waits for the next one; `false` when the server stops.
+    async fn next(&mut self) -> bool {
         tokio::select! {
-            _ = ticks.tick() => {}
-            _ = stopping.wait_for(|stopping| *stopping) => return,
+            _ = self.interval.tick() => true,
+            _ = self.stopping.wait_for(|stopping| *stopping) => false,
         }
+    }
+}
+
+/// Lets expired entries leave memory, and forgets the watches of clients that are gone.
+async fn expire(app: Arc<App>, mut ticks: Ticks) {
+    while ticks.next().await {
         if app.write_through.status() != Status::Loading {
             app.keyspace.expire();
             app.keyspace.watches.sweep();
@@ -212,14 +231,8 @@ async fn expire(app: Arc<App>, mut stopping: watch::Receiver<bool>) {
 }
 
 /// Takes new certificates soon after they are put in place; a restart would cost every client its connection.
-async fn follow_certificates(tls: Arc<Tls>, mut stopping: watch::Receiver<bool>) {
-    let mut ticks = tokio::time::interval(CERTIFICATES_TICK);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            _ = stopping.wait_for(|stopping| *stopping) => return,
-        }
+async fn follow_certificates(tls: Arc<Tls>, mut ticks: Ticks) {
+    while ticks.next().await {
         let tls = Arc::clone(&tls);
         // Files may stand on a disk that is slow or gone.
         match tokio::task::spawn_blocking(move || tls.refresh()).await {
@@ -233,14 +246,9 @@ async fn follow_certificates(tls: Arc<Tls>, mut stopping: watch::Receiver<bool>)
     }
 }
 
-/// Measures every second what is not counted, and hands all numbers to Prometheus.
-async fn measure(app: Arc<App>, exporter: Option<Exporter>, mut stopping: watch::Receiver<bool>) {
-    let mut ticks = tokio::time::interval(Duration::from_secs(1));
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            _ = stopping.wait_for(|stopping| *stopping) => return,
-        }
+/// Measures what is not counted, and hands all numbers to Prometheus.
+async fn measure(app: Arc<App>, exporter: Option<Exporter>, mut ticks: Ticks) {
+    while ticks.next().await {
         app.refresh_metrics();
         if let Some(exporter) = &exporter {
             exporter.publish(&app.metrics);
