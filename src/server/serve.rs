@@ -202,19 +202,28 @@ impl Connection {
                 self.refuse_broken();
                 return false;
             }
-            self.prefetch();
-            while self.may_execute()
-                && let Some(request) = self.requests.pop_front()
-            {
-                self.wait_for_room(&request, to).await;
-                self.run_request(request, to).await;
-                if self.client.close_after_reply {
-                    self.closing = true;
-                    self.requests.clear();
-                }
-            }
+            self.run_requests(to).await;
         }
         !self.client.close_after_reply
+    }
+
+    /// Runs the requests that were taken off the buffer, as many as the limits allow.
+    async fn run_requests(&mut self, to: &mut Writer<'_>) {
+        let mut looked_up = 0;
+        while self.may_execute() {
+            if looked_up == 0 {
+                self.prefetch();
+                looked_up = PREFETCH_KEYS_MAX;
+            }
+            let Some(request) = self.requests.pop_front() else { return };
+            looked_up -= 1;
+            self.wait_for_room(&request, to).await;
+            self.run_request(request, to).await;
+            if self.client.close_after_reply {
+                self.closing = true;
+                self.requests.clear();
+            }
+        }
     }
 
     /// Whether it keeps more room than an idle connection may.
