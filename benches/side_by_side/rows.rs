@@ -58,7 +58,9 @@ pub fn check(contestant: &Contestant, postgres: &PostgresServer, acked: u64) -> 
         let rows = rows_changed(postgres, database)?.saturating_sub(contestant.aged);
         let Some(fault) = (Counted { acked, units, replaced, touched, rows }).fault() else { return Ok(()) };
         if begun.elapsed() > STATISTICS_DELAY_MAX {
-            return Err(format!("{}: the run is void: {fault}", contestant.kind.name()).into());
+            // PostgreSQL counts the rows of transactions, too, that were taken back.
+            let failed = contestant.info("batches_failed")?.unwrap_or_default();
+            return Err(format!("{}: the run is void: {fault}; {failed} batches failed", contestant.kind.name()).into());
         }
         std::thread::sleep(POLL);
     }
