@@ -1,6 +1,5 @@
 //! Runs one attack on each server and measures what it did to the server and to the neighbour.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
@@ -27,6 +26,12 @@ pub fn so_many<T>(short: T, full: T) -> T {
     if is_full() { full } else { short }
 }
 
+/// How often each server is attacked, in turn; the figures are medians.
+fn rounds() -> usize {
+    let given = std::env::var("SOJOURN_ATTACK_ROUNDS").ok();
+    given.map_or(1, |rounds| rounds.parse().expect("SOJOURN_ATTACK_ROUNDS is a number")).max(1)
+}
+
 /// How long an attack goes on.
 pub fn duration() -> Duration {
     so_many(Duration::from_millis(700), Duration::from_secs(3))
@@ -39,13 +44,6 @@ pub enum Subject {
 }
 
 impl Subject {
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Sojourn(_) => "Sojourn",
-            Self::Redis(_) => "redis-server",
-        }
-    }
-
     pub const fn is_sojourn(&self) -> bool {
         matches!(self, Self::Sojourn(_))
     }
@@ -133,48 +131,73 @@ impl<'a> Attack<'a> {
 
     /// Runs it on both servers, and prints their rows; answers Sojourn's figures, and redis-server's if it is not spared.
     pub fn carry_out(&self) -> (Figures, Option<Figures>) {
-        raise_open_files();
         let own: Vec<&str> = self.settings.iter().chain(self.own_settings).copied().collect();
-        let sojourn = self.run_on(&Subject::Sojourn(Sojourn::start("memory://", &own)));
-        let redis = (!self.spares_redis).then(|| {
-            let settings = [&["--save", "", "--appendonly", "no"], self.settings].concat();
-            self.run_on(&Subject::Redis(Redis::start_in(&std::env::temp_dir(), &settings)))
-        });
-        (sojourn, redis)
+        let settings = [&["--save", "", "--appendonly", "no"], self.settings].concat();
+        self.compare(&|| Sojourn::start("memory://", &own), &settings)
     }
 
-    /// Runs it on one server, and prints the row.
-    pub fn run_on(&self, subject: &Subject) -> Figures {
+    /// The same with a Sojourn and a redis-server of the caller's choice, started anew in each round.
+    pub fn compare(&self, sojourn: &dyn Fn() -> Sojourn, redis: &[&str]) -> (Figures, Option<Figures>) {
+        raise_open_files();
+        let (mut own, mut other) = (Vec::new(), Vec::new());
+        for _ in 0..rounds() {
+            own.push(self.run_on(&Subject::Sojourn(sojourn())));
+            if !self.spares_redis {
+                other.push(self.run_on(&Subject::Redis(Redis::start_in(&std::env::temp_dir(), redis))));
+            }
+        }
+        let own = Figures::median(own).expect("there is a round");
+        let other = Figures::median(other);
+        println!("{}", self.row(self.what.as_str(), "Sojourn", &own, &format!("`{}`", self.test)));
+        if let Some(other) = &other {
+            println!("{}", self.row("", "redis-server", other, ""));
+        }
+        (own, other)
+    }
+
+    fn run_on(&self, subject: &Subject) -> Figures {
         let password = self.settings.iter().position(|word| *word == "--requirepass").map(|at| self.settings[at + 1]);
         let neighbour = Neighbour::move_in(subject.address(), password);
         let before = subject.resident_bytes();
         subject.forget_peak();
         let aftermath = (self.run)(subject);
         let grown_bytes = subject.peak_bytes().saturating_sub(before);
-        let latencies = neighbour.move_out();
-        let figures = Figures { grown_bytes, aftermath, neighbour: latencies };
-        println!("{}", self.row(subject, &figures));
+        let neighbour = neighbour.move_out();
         if subject.is_sojourn() {
-            assert!(latencies.max < NEIGHBOUR_MAX, "{}: {latencies:?}", self.test);
+            assert!(neighbour.max < NEIGHBOUR_MAX, "{}: {neighbour:?}", self.test);
         }
-        figures
+        Figures { grown_bytes, aftermath, neighbour }
     }
 
-    fn row(&self, subject: &Subject, figures: &Figures) -> String {
-        let mut row = String::new();
-        let (what, test) = if subject.is_sojourn() { (self.what.as_str(), self.test) } else { ("", "") };
-        write!(
-            row,
-            "| {what} | {} | {} | {:.1} | {} | {} | {} |",
-            subject.name(),
+    fn row(&self, what: &str, server: &str, figures: &Figures, test: &str) -> String {
+        format!(
+            "| {what} | {server} | {} | {:.1} | {} | {} | {test} |",
             figures.aftermath.held,
             mebibytes(figures.grown_bytes),
             figures.neighbour,
             figures.aftermath.attacker,
-            if test.is_empty() { String::new() } else { format!("`{test}`") },
         )
-        .expect("a string takes all");
-        row
+    }
+}
+
+impl Figures {
+    /// The median of each figure; what the attacker says is that of the round in the middle by the neighbour's p99.
+    fn median(mut rounds: Vec<Self>) -> Option<Self> {
+        let middle = rounds.len() / 2;
+        let by = |of: fn(&Latencies) -> Duration| {
+            let mut all: Vec<_> = rounds.iter().map(|round| of(&round.neighbour)).collect();
+            all.sort_unstable();
+            all.get(middle).copied()
+        };
+        let neighbour = Latencies {
+            p50: by(|latencies| latencies.p50)?,
+            p99: by(|latencies| latencies.p99)?,
+            max: by(|latencies| latencies.max)?,
+        };
+        let mut grown_bytes: Vec<_> = rounds.iter().map(|round| round.grown_bytes).collect();
+        grown_bytes.sort_unstable();
+        rounds.sort_by_key(|round| round.neighbour.p99);
+        Some(Self { grown_bytes: grown_bytes[middle], aftermath: rounds.swap_remove(middle).aftermath, neighbour })
     }
 }
 

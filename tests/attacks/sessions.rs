@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::postgres::PostgresServer;
-use crate::rig::{Aftermath, Attack, Figures, Subject, duration, is_full, so_many, wait_until};
-use crate::support::redis::Redis;
+use crate::rig::{Aftermath, Attack, Subject, duration, is_full, so_many, wait_until};
 use crate::support::resp::{Connection, Frame, encode};
 use crate::support::sojourn::Sojourn;
+
+/// redis-server as durable as Sojourn.
+const AOF_ALWAYS: [&str; 6] = ["--save", "", "--appendonly", "yes", "--appendfsync", "always"];
 
 /// Pipelines a command a hundred at a time, as long as an attack lasts; answers how often, with the replies' first bytes
 /// checked.
@@ -87,7 +89,6 @@ fn unknown_session_ids() {
 #[test]
 fn logins() {
     let server = PostgresServer::start(&[]);
-    let database = server.create_database();
     let attack = Attack::new(
         "logins",
         format!("{} connections that SET new sessions, 100 at a time, each durable before its reply", so_many(8, 50)),
@@ -107,19 +108,14 @@ fn logins() {
             Aftermath { attacker, held: so_many(8, 50) }
         },
     );
-    let on_postgres = Subject::Sojourn(Sojourn::start(&server.url(&database), &[]));
-    attack.run_on(&on_postgres);
-    drop(on_postgres);
-    let settings = ["--save", "", "--appendonly", "yes", "--appendfsync", "always"];
-    attack.run_on(&Subject::Redis(Redis::start_in(&std::env::temp_dir(), &settings)));
+    attack.compare(&|| Sojourn::start(&server.url(&server.create_database()), &[]), &AOF_ALWAYS);
 }
 
 /// The same with as much under way as the server lets in: the queue is bounded, and nobody waits for all of it.
 #[test]
 fn logins_without_reading() {
     let server = PostgresServer::start(&[]);
-    let database = server.create_database();
-    let attack = Attack::new(
+    let mut attack = Attack::new(
         "logins_without_reading",
         format!("{} connections that pipeline SETs of new sessions as fast as they are taken", so_many(8, 50)),
         |subject| {
@@ -130,14 +126,9 @@ fn logins_without_reading() {
             Aftermath { attacker: format!("{calls} sent, each answered"), held: so_many(8, 50) }
         },
     );
-    let on_postgres = Subject::Sojourn(Sojourn::start(&server.url(&database), &[]));
-    let sojourn: Figures = attack.run_on(&on_postgres);
+    attack.spares_redis = !is_full();
+    let (sojourn, _) = attack.compare(&|| Sojourn::start(&server.url(&server.create_database()), &[]), &AOF_ALWAYS);
     assert!(sojourn.grown_bytes < so_many(1 << 30, 2 << 30), "{} bytes", sojourn.grown_bytes);
-    drop(on_postgres);
-    if is_full() {
-        let settings = ["--save", "", "--appendonly", "yes", "--appendfsync", "always"];
-        attack.run_on(&Subject::Redis(Redis::start_in(&std::env::temp_dir(), &settings)));
-    }
 }
 
 /// Sends without waiting for replies, which another thread reads.
