@@ -94,6 +94,7 @@ impl App {
             self.users.set_default_password(settings.password());
         }
         self.limits.follow(settings);
+        self.keyspace.set_value_bytes_max(settings.proto_max_bulk_len);
         self.keyspace.touches.set_interval(settings.touch_interval);
         if let Some(logging) = &self.logging {
             logging.set_level(settings.log_level);

@@ -4,6 +4,7 @@
 use super::error::CommandError;
 use super::string::{ALL_WORDS, FIRST_WORD};
 use super::table::{CommandResult, Flag, Group, Handler, KeyPositions, Loads, Row};
+use crate::database::Kind;
 use crate::keyspace::Keys;
 use crate::protocol::{Reply, Request};
 
@@ -111,7 +112,7 @@ fn exists(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
 }
 
 fn type_of(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
-    Ok(Reply::Simple(if keys.exists(&request[1]) { "string" } else { "none" }))
+    Ok(Reply::Simple(keys.kind(&request[1]).map_or("none", Kind::name)))
 }
 
 fn rename(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
@@ -130,11 +131,11 @@ fn renamenx(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
 
 fn move_key(keys: &mut Keys<'_>, request: &Request) -> Result<(), CommandError> {
     let (from, to) = (&request[1], &request[2]);
-    let (Some(expiry), Some(value)) = (keys.expiry(from), keys.value(from)?) else {
+    let (Some(expiry), Some((kind, value))) = (keys.expiry(from), keys.any_value(from)?) else {
         return Err(CommandError::other("ERR no such key"));
     };
     if from != to {
-        keys.put(to, &value, expiry)?;
+        keys.put_as(to, kind, &value, expiry)?;
         keys.delete(from)?;
     }
     Ok(())

@@ -1,13 +1,10 @@
 //! OBJECT: how a value is kept. It tells what is so here; IDLETIME is missing because nobody counts idle seconds.
 
-use super::args;
+use super::encoding;
 use super::error::CommandError;
 use super::table::{CommandResult, Flag, Group, Handler, KeyPositions, Loads, Row};
 use crate::keyspace::Keys;
 use crate::protocol::{Reply, Request};
-
-/// The longest string that Redis keeps in one piece with its header and calls `embstr`.
-const EMBEDDED_BYTES_MAX: usize = 44;
 
 const THIRD_WORD: KeyPositions = KeyPositions::Range { first: 2, last: 2, step: 1 };
 
@@ -36,7 +33,7 @@ const SUBCOMMANDS: &[Row] = &[
         flags: &[Flag::Readonly],
         keys: THIRD_WORD,
         loads: Loads::Values,
-        handler: Handler::Keys(encoding),
+        handler: Handler::Keys(encoding_of),
     },
     Row {
         name: "freq",
@@ -91,21 +88,9 @@ const HELP: &[&str] = &[
     "    Prints this help.",
 ];
 
-fn encoding(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
-    let value = keys.value(&request[2])?;
-    Ok(value.map_or(Reply::Null, |value| Reply::text(encoding_of(&value))))
-}
-
-/// What Redis calls a string like this. It calls one that APPEND or SETRANGE made `raw` whatever its length, which
-/// nothing here remembers.
-fn encoding_of(value: &[u8]) -> &'static str {
-    if args::canonical_integer(value).is_some() {
-        "int"
-    } else if value.len() <= EMBEDDED_BYTES_MAX {
-        "embstr"
-    } else {
-        "raw"
-    }
+fn encoding_of(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
+    let found = keys.any_value(&request[2])?;
+    Ok(found.map_or(Reply::Null, |(kind, value)| Reply::text(encoding::of(kind, value))))
 }
 
 fn freq(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
@@ -124,17 +109,4 @@ fn refcount(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
 
 fn help(_keys: &mut Keys<'_>, _request: &Request) -> CommandResult {
     Ok(Reply::Array(HELP.iter().map(|line| Reply::Simple(line)).collect()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::encoding_of;
-
-    #[test]
-    fn encodings_follow_redis() {
-        assert_eq!(encoding_of(b"-42"), "int");
-        assert_eq!(encoding_of(b"042"), "embstr");
-        assert_eq!(encoding_of(&[b'a'; 44]), "embstr");
-        assert_eq!(encoding_of(&[b'a'; 45]), "raw");
-    }
 }

@@ -3,23 +3,21 @@
 
 use std::ops::Range;
 
-use ahash::RandomState;
 use bytes::Bytes;
 
 use super::args::{self, Options, is};
 use super::error::CommandError;
 use super::glob;
+use super::random::Random;
 use super::table::{CommandResult, Flag, Group, Handler, KeyPositions, Loads, Row};
 use crate::keyspace::Keys;
 use crate::protocol::{Reply, Request, Strings};
 
 /// Keys that one SCAN visits at least, unless COUNT says otherwise (Redis: the same).
-const COUNT_DEFAULT: usize = 10;
+pub(super) const COUNT_DEFAULT: usize = 10;
 /// Steps that one SCAN takes at most: more than the keyspace has today, since an empty step costs next to nothing and a
 /// small keyspace must come whole with the first call, as in Redis. It bounds a call should the steps ever become many.
 const STEPS_PER_CALL_MAX: usize = 65_536;
-/// The one type there is.
-const TYPE_NAME: &str = "string";
 
 /// The commands over the whole keyspace.
 pub const ROWS: &[Row] = &[
@@ -102,7 +100,7 @@ fn scan(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
     let options = ScanOptions::read(request)?;
     let steps = keys.scan_steps();
     let end = steps.min(first.saturating_add(STEPS_PER_CALL_MAX));
-    let mut gathered = Gathered::new(options.pattern, options.type_fits);
+    let mut gathered = Gathered::new(options.pattern, options.kind);
     let mut step = first;
     while step < end && gathered.visited < options.count {
         gathered.take_step(keys, step);
@@ -112,39 +110,49 @@ fn scan(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
     Ok(Reply::Array(vec![Reply::text(next.to_string()), Reply::Strings(gathered.keys)]))
 }
 
-/// The step at which to go on. Redis reads the empty word as 0 and a plus as nothing.
-fn cursor(word: &[u8]) -> Result<usize, CommandError> {
-    let digits = word.strip_prefix(b"+").unwrap_or(word);
+/// Where to go on. Redis reads the empty word as 0, a plus as nothing, and counts down from 2^64 behind a minus.
+pub(super) fn cursor(word: &[u8]) -> Result<usize, CommandError> {
+    let (is_negative, digits) = match word {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        digits => (false, digits),
+    };
     if word.is_empty() {
         return Ok(0);
     }
     let number = std::str::from_utf8(digits).ok().filter(|text| !text.starts_with('+'));
     let number: Option<u64> = number.and_then(|text| text.parse().ok());
     let number = number.ok_or_else(|| CommandError::other("ERR invalid cursor"))?;
+    let number = if is_negative { number.wrapping_neg() } else { number };
     Ok(usize::try_from(number).unwrap_or(usize::MAX))
+}
+
+/// How many to visit, at least one.
+pub(super) fn count(word: &[u8]) -> Result<usize, CommandError> {
+    let count = args::integer(word)?;
+    if count < 1 {
+        return Err(CommandError::Syntax);
+    }
+    Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }
 
 struct ScanOptions<'a> {
     pattern: &'a [u8],
     count: usize,
-    type_fits: bool,
+    kind: Option<&'a [u8]>,
 }
 
 impl<'a> ScanOptions<'a> {
     fn read(request: &'a Request) -> Result<Self, CommandError> {
-        let mut chosen = Self { pattern: b"*", count: COUNT_DEFAULT, type_fits: true };
+        let mut chosen = Self { pattern: b"*", count: COUNT_DEFAULT, kind: None };
         let mut options = Options::from(request, 2);
         while let Some(word) = options.next() {
             if is(word, "MATCH") {
                 chosen.pattern = options.value()?;
             } else if is(word, "COUNT") {
-                let count = args::integer(options.value()?)?;
-                chosen.count = usize::try_from(count.max(0)).unwrap_or(usize::MAX);
-                if count < 1 {
-                    return Err(CommandError::Syntax);
-                }
+                chosen.count = count(options.value()?)?;
             } else if is(word, "TYPE") {
-                chosen.type_fits = is(options.value()?, TYPE_NAME);
+                chosen.kind = Some(options.value()?);
             } else {
                 return Err(CommandError::Syntax);
             }
@@ -157,26 +165,21 @@ impl<'a> ScanOptions<'a> {
 struct Gathered<'a> {
     pattern: &'a [u8],
     takes_any: bool,
-    takes_none: bool,
+    kind: Option<&'a [u8]>,
     visited: usize,
     keys: Strings,
 }
 
 impl<'a> Gathered<'a> {
-    fn new(pattern: &'a [u8], type_fits: bool) -> Self {
-        Self {
-            pattern,
-            takes_any: glob::matches_all(pattern),
-            takes_none: !type_fits,
-            visited: 0,
-            keys: Strings::default(),
-        }
+    fn new(pattern: &'a [u8], kind: Option<&'a [u8]>) -> Self {
+        Self { pattern, takes_any: glob::matches_all(pattern), kind, visited: 0, keys: Strings::default() }
     }
 
     fn take_step(&mut self, keys: &mut Keys<'_>, step: usize) {
-        keys.scan_step(step, &mut |key| {
+        keys.scan_step(step, &mut |key, kind| {
             self.visited += 1;
-            if !self.takes_none && (self.takes_any || glob::matches(self.pattern, key)) {
+            let fits = self.kind.is_none_or(|name| is(name, kind.name()));
+            if fits && (self.takes_any || glob::matches(self.pattern, key)) {
                 self.keys.push(key);
             }
         });
@@ -184,7 +187,7 @@ impl<'a> Gathered<'a> {
 }
 
 fn keys_matching(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
-    let mut gathered = Gathered::new(&request[1], true);
+    let mut gathered = Gathered::new(&request[1], None);
     for step in 0..keys.scan_steps() {
         gathered.take_step(keys, step);
     }
@@ -193,34 +196,24 @@ fn keys_matching(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
 
 fn randomkey(keys: &mut Keys<'_>, _request: &Request) -> CommandResult {
     let steps = keys.scan_steps();
-    let random = random();
-    let start = below(random, steps);
-    let key = random_key_of(keys, start..steps, random);
-    let key = key.or_else(|| random_key_of(keys, 0..start, random));
+    let mut random = Random::new();
+    let start = random.below(steps);
+    let key = random_key_of(keys, start..steps, &mut random);
+    let key = key.or_else(|| random_key_of(keys, 0..start, &mut random));
     Ok(key.map_or(Reply::Null, Reply::Bulk))
 }
 
 /// One of the keys of the first step that has any.
-fn random_key_of(keys: &mut Keys<'_>, steps: Range<usize>, random: u64) -> Option<Bytes> {
+fn random_key_of(keys: &mut Keys<'_>, steps: Range<usize>, random: &mut Random) -> Option<Bytes> {
     for step in steps {
         let mut found = Vec::new();
-        keys.scan_step(step, &mut |key| found.push(Bytes::copy_from_slice(key)));
-        let chosen = below(random.rotate_left(32), found.len());
+        keys.scan_step(step, &mut |key, _kind| found.push(Bytes::copy_from_slice(key)));
+        let chosen = random.below(found.len());
         if let Some(key) = found.into_iter().nth(chosen) {
             return Some(key);
         }
     }
     None
-}
-
-/// A new number at each call, from the generator that seeds the hash tables.
-fn random() -> u64 {
-    RandomState::new().hash_one(0_u8)
-}
-
-fn below(random: u64, limit: usize) -> usize {
-    let limit = u64::try_from(limit).unwrap_or(u64::MAX);
-    usize::try_from(random.checked_rem(limit).unwrap_or(0)).unwrap_or(0)
 }
 
 fn dbsize(keys: &mut Keys<'_>, _request: &Request) -> CommandResult {
@@ -254,10 +247,18 @@ mod tests {
 
     #[test]
     fn cursors_are_read_as_in_redis() {
-        for (word, step) in [("0", 0), ("", 0), ("+7", 7), ("007", 7), ("18446744073709551615", usize::MAX)] {
+        for (word, step) in [
+            ("0", 0),
+            ("", 0),
+            ("+7", 7),
+            ("007", 7),
+            ("18446744073709551615", usize::MAX),
+            ("-1", usize::MAX),
+            ("-0", 0),
+        ] {
             assert_eq!(cursor(word.as_bytes()), Ok(step), "{word}");
         }
-        for word in ["abc", " 1", "1 ", "++1", "+", "1.0", "18446744073709551616"] {
+        for word in ["abc", " 1", "1 ", "++1", "+", "-", "--1", "-+1", "+-1", "1.0", "18446744073709551616"] {
             assert!(cursor(word.as_bytes()).is_err(), "{word}");
         }
     }

@@ -293,7 +293,12 @@ fn getset(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
 }
 
 fn mget(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
-    let values: Result<_, KeysError> = request[1..].iter().map(|key| value_or_null(keys, key)).collect();
+    // What is no string is nothing here, as in Redis.
+    let mut string_or_null = |key: &[u8]| match value_or_null(keys, key) {
+        Err(KeysError::WrongKind) => Ok(Reply::Null),
+        value => value,
+    };
+    let values: Result<_, KeysError> = request[1..].iter().map(|key| string_or_null(key)).collect();
     Ok(Reply::Array(values?))
 }
 

@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 
 use super::error::CommandError;
 use super::{
-    acl, admin, client, cluster, config, connection, expire, info, introspect, key, object, scan, string,
+    acl, admin, client, cluster, config, connection, expire, hash, info, introspect, key, object, scan, set, string,
     string_number, string_range, transaction, wait,
 };
 use crate::app::{App, Client};
@@ -57,6 +57,10 @@ pub enum Group {
     Generic,
     /// Strings.
     String,
+    /// Hashes.
+    Hash,
+    /// Sets.
+    Set,
     /// The connection itself.
     Connection,
     /// The server.
@@ -215,6 +219,8 @@ impl Group {
         match self {
             Self::Generic => "generic",
             Self::String => "string",
+            Self::Hash => "hash",
+            Self::Set => "set",
             Self::Connection => "connection",
             Self::Server => "server",
             Self::Transactions => "transactions",
@@ -228,6 +234,8 @@ static FAMILIES: &[&[Row]] = &[
     string::ROWS,
     string_number::ROWS,
     string_range::ROWS,
+    hash::ROWS,
+    set::ROWS,
     key::ROWS,
     expire::ROWS,
     object::ROWS,

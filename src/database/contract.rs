@@ -48,7 +48,17 @@ pub(super) fn keys(database: u8, key: &[u8]) -> RecordId {
 }
 
 pub(super) fn put(id: RecordId, value: &[u8], expiry: Expiry) -> (RecordId, Change) {
-    (id, Change::Put { value: value.into(), expiry, until: expiry })
+    put_kind(id, Kind::String, value, expiry)
+}
+
+/// The same of any kind.
+pub(super) fn put_kind(id: RecordId, kind: Kind, value: &[u8], expiry: Expiry) -> (RecordId, Change) {
+    (id, Change::Put { kind, value: value.into(), expiry, until: expiry })
+}
+
+/// A string as it is loaded.
+fn string(value: &[u8]) -> StoredValue {
+    (Kind::String, Value::from(value))
 }
 
 fn expire(id: RecordId, expiry: Expiry) -> (RecordId, Change) {
@@ -80,7 +90,13 @@ impl Owner {
     }
 
     pub async fn value(&self, id: RecordId) -> Option<Vec<u8>> {
-        self.database.load(&[id]).await.unwrap().remove(0).map(|value| value.to_vec())
+        self.database.load(&[id]).await.unwrap().remove(0).map(|(_, value)| value.to_vec())
+    }
+
+    /// The kinds of all live keys of a table, in its order.
+    async fn kinds(&self, home: Home) -> Vec<Kind> {
+        let page = self.database.scan(home, None, 99, NOW_MS).await.unwrap();
+        page.into_iter().map(|stored| stored.kind).collect()
     }
 
     /// All live keys with their expiries, read in pages of two.
@@ -115,8 +131,8 @@ async fn values_come_back_byte_for_byte(fixture: &dyn Fixture) {
     // Backwards, twice one of them, and one that is not there.
     let mut ids: Vec<RecordId> = records.iter().rev().map(|(id, _)| id.clone()).collect();
     ids.extend([records[0].0.clone(), session("sess:none"), keys(4, b"")]);
-    let mut expected: Vec<Option<Value>> = records.iter().rev().map(|(_, value)| Some(Value::from(*value))).collect();
-    expected.extend([Some(Value::from(records[0].1)), None, None]);
+    let mut expected: Vec<_> = records.iter().rev().map(|(_, value)| Some(string(value))).collect();
+    expected.extend([Some(string(records[0].1)), None, None]);
     assert_eq!(owner.database.load(&ids).await.unwrap(), expected);
     assert_eq!(owner.database.load(&[]).await.unwrap(), Vec::new());
 }
@@ -190,7 +206,27 @@ async fn a_record_moves_between_tables_in_one_batch(fixture: &dyn Fixture) {
     let (as_session, as_key) = (session("sess:a"), keys(0, b"sess:a"));
     owner.commit(vec![put(as_session.clone(), b"{}", LATER)]).await.unwrap();
     owner.commit(vec![(as_session.clone(), Change::Delete), put(as_key.clone(), b"pickle", LATER)]).await.unwrap();
-    assert_eq!(owner.database.load(&[as_session, as_key]).await.unwrap(), [None, Some(Value::from(&b"pickle"[..]))]);
+    assert_eq!(owner.database.load(&[as_session, as_key]).await.unwrap(), [None, Some(string(b"pickle"))]);
+}
+
+async fn a_kind_comes_back_with_its_key_and_its_value(fixture: &dyn Fixture) {
+    let mut owner = Owner::of(fixture.open("one:1")).await;
+    let of = |number: u8| keys(1, &[b'k', number]);
+    let kinds = [Kind::Hash, Kind::Set, Kind::String, Kind::Hash];
+    let put_all = (0_u8..).zip(kinds).map(|(number, kind)| put_kind(of(number), kind, b"\x01\0\xff", LATER));
+    owner.commit(put_all.chain([put(session("sess:a"), b"{}", LATER)]).collect()).await.unwrap();
+    let ids: Vec<RecordId> = (0..4).map(of).collect();
+    let loaded = owner.database.load(&ids).await.unwrap();
+    let bytes = Value::from(&b"\x01\0\xff"[..]);
+    assert_eq!(loaded, kinds.map(|kind| Some((kind, Value::clone(&bytes)))));
+    assert_eq!(owner.kinds(Home::Keys).await, kinds);
+    assert_eq!(owner.kinds(Home::Session(0)).await, [Kind::String]);
+    // Another kind under the same key replaces the record whole, and a new end leaves it.
+    owner.commit(vec![put(of(0), b"s", LATER), put_kind(of(2), Kind::Set, b"t", LATER)]).await.unwrap();
+    owner.commit(vec![expire(of(0), Expiry::NEVER), expire(of(1), Expiry::NEVER)]).await.unwrap();
+    assert_eq!(owner.kinds(Home::Keys).await, [Kind::String, Kind::Set, Kind::Set, Kind::Hash]);
+    let loaded = owner.database.load(&[of(0), of(2)]).await.unwrap();
+    assert_eq!(loaded, [Some(string(b"s")), Some((Kind::Set, Value::from(&b"t"[..])))]);
 }
 
 async fn a_large_batch_is_whole(fixture: &dyn Fixture) {
@@ -340,6 +376,7 @@ on_every_database! {
     an_expiry_of_a_missing_record_is_reported
     a_delete_of_a_missing_record_is_no_error
     a_record_moves_between_tables_in_one_batch
+    a_kind_comes_back_with_its_key_and_its_value
     a_large_batch_is_whole
     clear_deletes_one_database_or_all
     prune_deletes_a_bounded_number_of_what_is_expired

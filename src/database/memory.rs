@@ -11,14 +11,14 @@ use tokio::sync::watch;
 
 use super::{
     Batch, BatchWork, Change, Committed, Database, DatabaseError, DatabaseSettings, Description, Home, Ownership,
-    RecordId, StoredKey, Value,
+    RecordId, StoredKey, StoredValue, Value,
 };
 use crate::clock::Expiry;
 
 /// What every handle on one memory database shares.
 #[derive(Default)]
 struct Store {
-    records: BTreeMap<RecordId, (Value, Expiry)>,
+    records: BTreeMap<RecordId, (StoredValue, Expiry)>,
     epoch: i64,
     last_batch: i64,
     /// Who owns it: the handle's number and name.
@@ -135,7 +135,7 @@ impl Memory {
     pub fn stored(&self, key: &[u8]) -> Option<(Value, Expiry)> {
         let store = self.store.lock();
         let mut found = store.records.iter().filter(|(id, _)| id.database == 0 && *id.key == *key);
-        found.next().map(|(_, record)| record.clone())
+        found.next().map(|(_, ((_, value), expiry))| (Arc::clone(value), *expiry))
     }
 
     /// How many commits succeeded.
@@ -273,14 +273,19 @@ impl Database for Memory {
             .iter()
             .filter(|(id, (_, expiry))| id.home == home && is_after(id) && !expiry.is_past(now_ms))
             .take(limit as usize)
-            .map(|(id, (_, expiry))| StoredKey { database: id.database, key: Arc::clone(&id.key), expiry: *expiry });
+            .map(|(id, ((kind, _), expiry))| StoredKey {
+                database: id.database,
+                key: Arc::clone(&id.key),
+                kind: *kind,
+                expiry: *expiry,
+            });
         Ok(found.collect())
     }
 
-    async fn load(&self, ids: &[RecordId]) -> Result<Vec<Option<Value>>, DatabaseError> {
+    async fn load(&self, ids: &[RecordId]) -> Result<Vec<Option<StoredValue>>, DatabaseError> {
         self.check_reachable()?;
         let store = self.store.lock();
-        Ok(ids.iter().map(|id| store.records.get(id).map(|(value, _)| Arc::clone(value))).collect())
+        Ok(ids.iter().map(|id| store.records.get(id).map(|(stored, _)| stored.clone())).collect())
     }
 
     async fn release(&self) {
@@ -327,8 +332,8 @@ fn change(store: &mut Store, changes: &[(RecordId, Change)]) -> Vec<usize> {
     let mut missing = Vec::new();
     for (position, (id, change)) in changes.iter().enumerate() {
         match change {
-            Change::Put { value, expiry, .. } => {
-                store.records.insert(id.clone(), (Arc::clone(value), *expiry));
+            Change::Put { kind, value, expiry, .. } => {
+                store.records.insert(id.clone(), ((*kind, Arc::clone(value)), *expiry));
             }
             Change::Expire { expiry } => match store.records.get_mut(id) {
                 Some((_, end)) => *end = *expiry,
@@ -366,6 +371,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::database::Kind;
     use crate::database::contract::{keys, put, settings};
 
     fn batch(number: i64) -> Batch {
@@ -391,7 +397,7 @@ mod tests {
         assert!(matches!(memory.commit(&batch(3)).await, Err(DatabaseError::Outage { in_doubt: false, .. })));
         // The one in doubt was committed, and only the reconnect says so.
         assert_eq!(memory.acquire(Some(1)).await.unwrap(), Ownership::Owned { epoch: 2, last_batch: 2 });
-        assert_eq!(memory.load(&[keys(0, b"a")]).await.unwrap(), [Some(Value::from(&b"2"[..]))]);
+        assert_eq!(memory.load(&[keys(0, b"a")]).await.unwrap(), [Some((Kind::String, Value::from(&b"2"[..])))]);
         assert_eq!(memory.commits(), 0);
     }
 

@@ -9,6 +9,7 @@ mod batch;
 #[cfg(test)]
 mod contract;
 pub mod json_object;
+pub mod kind;
 pub mod memory;
 mod parts;
 pub mod placement;
@@ -25,10 +26,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::clock::Expiry;
+pub use kind::Kind;
 pub use placement::{Home, SessionTable, SessionTables};
 
 /// A value as stored: any bytes, shared between memory, queue and reply.
 pub type Value = Arc<[u8]>;
+
+/// A value as found in a table, and what it is.
+pub type StoredValue = (Kind, Value);
 
 /// Which record: where it lives, and the whole Redis key (a session table's prefix included; the database strips it).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -46,6 +51,8 @@ pub struct RecordId {
 pub enum Change {
     /// The record is written, new or over an old one.
     Put {
+        /// What its value is; only strings are put into a session table.
+        kind: Kind,
         /// Its value.
         value: Value,
         /// The record's end.
@@ -124,6 +131,8 @@ pub struct StoredKey {
     pub database: u8,
     /// The whole Redis key, prefix included.
     pub key: Arc<[u8]>,
+    /// What its value is.
+    pub kind: Kind,
     /// Its end.
     pub expiry: Expiry,
 }
@@ -214,11 +223,12 @@ pub trait Database: Send + Sync + 'static {
         now_ms: i64,
     ) -> Result<Vec<StoredKey>, DatabaseError>;
 
-    /// The values of these records, in the same order; `None` for one that is not there. Byte for byte what was put.
+    /// The values of these records, in the same order; `None` for one that is not there. Byte for byte what was put, with
+    /// the kind as it is now: a row may have been edited since it was scanned.
     ///
     /// # Errors
     /// `Outage` or `Unusable`.
-    async fn load(&self, ids: &[RecordId]) -> Result<Vec<Option<Value>>, DatabaseError>;
+    async fn load(&self, ids: &[RecordId]) -> Result<Vec<Option<StoredValue>>, DatabaseError>;
 
     /// Gives the ownership back and closes all connections.
     async fn release(&self);

@@ -1,30 +1,32 @@
-//! A batch by table and kind of change, as both SQL databases write it: one statement for each part.
+//! A batch by table and effect, as both SQL databases write it: one statement for each part.
 
-use super::{Change, DatabaseError, Home, RecordId};
+use super::{Change, DatabaseError, Home, Kind, RecordId};
 use crate::clock::Expiry;
 
 /// What a part does to its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub(super) enum Effect {
     Put,
     Delete,
     Expire,
 }
 
-/// One kind of change to one table.
+/// One effect on one table.
 pub(super) struct Part<'a> {
     pub home: Home,
-    pub kind: Kind,
+    pub effect: Effect,
     pub rows: Vec<Row<'a>>,
 }
 
-/// One change. What its kind does not have is empty.
+/// One change. What its effect does not need is empty.
 pub(super) struct Row<'a> {
     /// Where it stands within the batch.
     pub position: usize,
     pub database: i16,
     /// The key as the table has it.
     pub key: &'a [u8],
+    /// The name of the value's kind.
+    pub kind: &'static str,
     pub value: &'a [u8],
     pub expiry: Expiry,
 }
@@ -37,20 +39,21 @@ pub(super) fn of<'a>(
 ) -> Result<Vec<Part<'a>>, DatabaseError> {
     let mut rows = Vec::with_capacity(changes.len());
     for (position, (id, change)) in changes.iter().enumerate() {
-        let (kind, value, expiry) = match change {
-            Change::Put { value, expiry, .. } => (Kind::Put, &**value, *expiry),
-            Change::Delete => (Kind::Delete, &[][..], Expiry::NEVER),
-            Change::Expire { expiry } => (Kind::Expire, &[][..], *expiry),
+        let (effect, kind, value, expiry) = match change {
+            Change::Put { kind, value, expiry, .. } => (Effect::Put, *kind, &**value, *expiry),
+            Change::Delete => (Effect::Delete, Kind::String, &[][..], Expiry::NEVER),
+            Change::Expire { expiry } => (Effect::Expire, Kind::String, &[][..], *expiry),
         };
+        let kind = kind.name();
         let key = stored_key(id)?;
-        rows.push((id.home, kind, Row { position, database: i16::from(id.database), key, value, expiry }));
+        rows.push((id.home, effect, Row { position, database: i16::from(id.database), key, kind, value, expiry }));
     }
-    rows.sort_unstable_by_key(|(home, kind, row)| (*home, *kind, row.database, row.key));
+    rows.sort_unstable_by_key(|(home, effect, row)| (*home, *effect, row.database, row.key));
     let mut parts: Vec<Part<'a>> = Vec::new();
-    for (home, kind, row) in rows {
+    for (home, effect, row) in rows {
         match parts.last_mut() {
-            Some(part) if part.home == home && part.kind == kind => part.rows.push(row),
-            Some(_) | None => parts.push(Part { home, kind, rows: vec![row] }),
+            Some(part) if part.home == home && part.effect == effect => part.rows.push(row),
+            Some(_) | None => parts.push(Part { home, effect, rows: vec![row] }),
         }
     }
     Ok(parts)

@@ -29,7 +29,7 @@ use self::owner::Lease;
 use self::read::Known;
 use super::{
     Batch, BatchWork, Change, Committed, Database, DatabaseError, DatabaseSettings, Description, Home, Ownership,
-    RecordId, StoredKey, Value,
+    RecordId, StoredKey, StoredValue,
 };
 
 /// How long a waiting server watches an owner that gives no sign of life before it takes the database from it. Five
@@ -163,7 +163,7 @@ impl Database for Postgres {
         self.known()?.scan(home, after, limit, now_ms).await
     }
 
-    async fn load(&self, ids: &[RecordId]) -> Result<Vec<Option<Value>>, DatabaseError> {
+    async fn load(&self, ids: &[RecordId]) -> Result<Vec<Option<StoredValue>>, DatabaseError> {
         self.known()?.load(ids).await
     }
 

@@ -25,8 +25,8 @@ use tokio::sync::Mutex;
 use self::errors::{classify, outage};
 use self::owner::OwnerFile;
 use super::{
-    Batch, Change, Committed, Database, DatabaseError, DatabaseSettings, Description, Home, Ownership, RecordId,
-    StoredKey, Value, parts,
+    Batch, Change, Committed, Database, DatabaseError, DatabaseSettings, Description, Home, Kind, Ownership, RecordId,
+    StoredKey, StoredValue, Value, parts,
 };
 use crate::clock::Expiry;
 
@@ -218,7 +218,7 @@ impl Database for Sqlite {
             }
             None => {
                 sqlx::query(
-                    "select key, expires_at, database from sojourn_keys
+                    "select key, expires_at, database, type from sojourn_keys
                       where (database, key) > (?2, ?3) and (expires_at is null or expires_at >= ?1)
                       order by database, key limit ?4",
                 )
@@ -234,7 +234,7 @@ impl Database for Sqlite {
         rows.iter().map(|row| self.stored_key(home, row)).collect()
     }
 
-    async fn load(&self, ids: &[RecordId]) -> Result<Vec<Option<Value>>, DatabaseError> {
+    async fn load(&self, ids: &[RecordId]) -> Result<Vec<Option<StoredValue>>, DatabaseError> {
         let readers = self.readers()?;
         let mut reader = readers.acquire().await.map_err(|error| classify(error, false))?;
         let mut values = Vec::with_capacity(ids.len());
@@ -242,19 +242,22 @@ impl Database for Sqlite {
             let key = stored_key(&self.tables, id)?;
             let found = match table(&self.tables, id.home)? {
                 Some(table) => {
-                    let sql = format!("select cast(sess as blob) from {} where sid = cast(? as text)", table.quoted);
-                    sqlx::query_scalar(AssertSqlSafe(sql)).bind(key).fetch_optional(&mut *reader).await
+                    let sql = format!(
+                        "select 'string', cast(sess as blob) from {} where sid = cast(? as text)",
+                        table.quoted
+                    );
+                    sqlx::query_as(AssertSqlSafe(sql)).bind(key).fetch_optional(&mut *reader).await
                 }
                 None => {
-                    sqlx::query_scalar("select value from sojourn_keys where database = ? and key = ?")
+                    sqlx::query_as("select type, value from sojourn_keys where database = ? and key = ?")
                         .bind(id.database)
                         .bind(key)
                         .fetch_optional(&mut *reader)
                         .await
                 }
             };
-            let found: Option<Vec<u8>> = found.map_err(|error| classify(error, false))?;
-            values.push(found.map(Value::from));
+            let found: Option<(String, Vec<u8>)> = found.map_err(|error| classify(error, false))?;
+            values.push(found.map(|(kind, value)| (Kind::of_name(&kind), Value::from(value))));
         }
         Ok(values)
     }
@@ -285,14 +288,14 @@ impl Sqlite {
         let column = |error| classify(error, false);
         let stored: Vec<u8> = row.try_get(0).map_err(column)?;
         let expires_at: Option<String> = row.try_get(1).map_err(column)?;
-        let (database, key) = match table(&self.tables, home)? {
-            Some(table) => (0, [table.prefix.as_slice(), &stored].concat()),
-            None => (row.try_get(2).map_err(column)?, stored),
+        let (database, key, kind) = match table(&self.tables, home)? {
+            Some(table) => (0, [table.prefix.as_slice(), &stored].concat(), Kind::String),
+            None => (row.try_get(2).map_err(column)?, stored, Kind::of_name(row.try_get(3).map_err(column)?)),
         };
         let expiry = expires_at.map_or(Some(Expiry::NEVER), |text| times::parse(&text)).ok_or_else(|| {
             DatabaseError::Unusable("an expiry is not of the form YYYY-MM-DD HH:MM:SS.SSS (UTC)".to_owned())
         })?;
-        Ok(StoredKey { database, key: Arc::from(key), expiry })
+        Ok(StoredKey { database, key: Arc::from(key), kind, expiry })
     }
 }
 

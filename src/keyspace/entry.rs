@@ -3,7 +3,7 @@
 
 use crate::clock::Expiry;
 use crate::database::unit::Ticket;
-use crate::database::{Change, Home, RecordId, Value};
+use crate::database::{Change, Home, Kind, RecordId, Value};
 
 /// A key: its Redis database and its bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,6 +17,8 @@ pub struct Name {
 /// An incarnation of a key: from its creation, or from the replacement of its value, to its end.
 #[derive(Clone, Debug)]
 pub struct Life {
+    /// What the value is, known even when it is cold.
+    pub kind: Kind,
     /// The value; `None` when it is cold, in the database only.
     pub value: Option<Value>,
     /// The end.
@@ -84,8 +86,9 @@ impl Entry {
 /// A life after one change of its record. A touch that it has is to be queued once it is the newest life.
 pub fn apply(life: &mut Option<Life>, id: &RecordId, change: &Change, incarnation: u64) {
     match change {
-        Change::Put { value, expiry, until } => {
+        Change::Put { kind, value, expiry, until } => {
             *life = Some(Life {
+                kind: *kind,
                 value: Some(value.clone()),
                 expiry: *until,
                 recorded: *expiry,

@@ -1,6 +1,7 @@
 //! What a handler sees of the keyspace: its keys, locked and loaded, at one moment. Here a command decides and its
 //! changes are queued under the same lock, so that the database gets them in the order in which they took effect.
 
+mod typed;
 mod whole;
 
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use super::entry::{Entry, Life, Name};
 use super::hot::{Locked, Spot};
 use crate::clock::Expiry;
 use crate::database::unit::{Outcome, Ticket, Unit, Work};
-use crate::database::{Change, Home, RecordId, Value};
+use crate::database::{Change, Home, Kind, RecordId, Value};
 
 /// The tickets that a reply waits for.
 pub type Tickets = SmallVec<[Ticket; 1]>;
@@ -28,6 +29,17 @@ pub enum KeysError {
         "MISCONF the database is not available: the write was not applied, and writes are refused until it is back"
     )]
     DatabaseDown,
+    /// The key holds a value of another kind.
+    #[error("WRONGTYPE Operation against a key holding the wrong kind of value")]
+    WrongKind,
+    /// The record was damaged by hand, or a later version wrote it.
+    #[error(
+        "ERR the stored value is damaged or of a type that this version does not know; restore its row, or DEL the key"
+    )]
+    Unreadable,
+    /// A collection would outgrow what one request could set.
+    #[error("ERR collection exceeds maximum allowed size (proto-max-bulk-len)")]
+    TooLarge,
 }
 
 /// The keys of one command, or of one EXEC. What it changes is queued as one unit when it is finished.
@@ -79,20 +91,6 @@ impl<'a> Keys<'a> {
         self.database = database;
     }
 
-    /// The value of a live key; counts a hit or a miss.
-    ///
-    /// # Errors
-    /// [`KeysError::Cold`] if only the database has it.
-    pub fn value(&mut self, key: &[u8]) -> Result<Option<Value>, KeysError> {
-        let found = self.look(key).map(|life| life.value.clone());
-        self.keyspace.count_lookup(found.is_some());
-        match found {
-            None => Ok(None),
-            Some(Some(value)) => Ok(Some(value)),
-            Some(None) => Err(KeysError::Cold),
-        }
-    }
-
     /// Whether the value of a live key must be loaded before it can be read.
     #[must_use]
     pub fn is_cold(&self, database: u8, key: &[u8]) -> bool {
@@ -119,11 +117,19 @@ impl<'a> Keys<'a> {
         exists
     }
 
-    /// Writes a key whole. A put of the same bytes that only lengthens the life is a touch.
+    /// Writes a key whole, as a string. A put of the same bytes that only lengthens the life is a touch.
     ///
     /// # Errors
     /// [`KeysError::DatabaseDown`]; nothing has changed then.
     pub fn put(&mut self, key: &[u8], value: &[u8], expiry: Expiry) -> Result<(), KeysError> {
+        self.put_as(key, Kind::String, value, expiry)
+    }
+
+    /// The same with a value of any kind that can be read.
+    ///
+    /// # Errors
+    /// As [`Keys::put`].
+    pub fn put_as(&mut self, key: &[u8], kind: Kind, value: &[u8], expiry: Expiry) -> Result<(), KeysError> {
         let spot = self.keyspace.hot.spot(self.database, key);
         let now_ms = self.now_ms;
         let found = self.locked.entry(spot, self.database, key);
@@ -132,6 +138,7 @@ impl<'a> Keys<'a> {
         let is_touch = former.filter(|_| is_settled).is_some_and(|life| {
             expiry != Expiry::NEVER
                 && life.expiry <= expiry
+                && life.kind == kind
                 && life.value.as_deref().is_some_and(|stored| stored == value)
         });
         if is_touch {
@@ -141,7 +148,7 @@ impl<'a> Keys<'a> {
         } else {
             let former = former.map(|life| (life.home, life.recorded));
             self.check_writable()?;
-            self.replace(spot, key, value, expiry, former);
+            self.replace(spot, key, (kind, value), expiry, former);
         }
         self.keyspace.watches.changed(self.database, key);
         Ok(())
@@ -240,16 +247,26 @@ impl<'a> Keys<'a> {
     }
 
     /// Puts a new incarnation in the place of whatever the key was: `former` is the table and the recorded end of its life.
-    fn replace(&mut self, spot: Spot, key: &[u8], value: &[u8], expiry: Expiry, former: Option<(Home, Expiry)>) {
+    fn replace(
+        &mut self,
+        spot: Spot,
+        key: &[u8],
+        (kind, value): (Kind, &[u8]),
+        expiry: Expiry,
+        former: Option<(Home, Expiry)>,
+    ) {
         let database = self.database;
         let ticket = self.own_ticket();
-        let home = self.keyspace.session_tables.home(database, key, value);
+        let home = match kind {
+            Kind::String => self.keyspace.session_tables.home(database, key, value),
+            Kind::Hash | Kind::Set | Kind::Unreadable => Home::Keys,
+        };
         let value: Value = Arc::from(value);
         let recorded = former.filter(|(table, _)| *table == home).map(|(_, recorded)| recorded);
         let recorded = recorded.filter(|recorded| self.may_stay(*recorded, expiry)).unwrap_or(expiry);
         let incarnation = self.keyspace.next_incarnation();
-        let life = Life { value: Some(Arc::clone(&value)), expiry, recorded, home, incarnation, touch: None };
-        let change = Change::Put { value, expiry: recorded, until: expiry };
+        let life = Life { kind, value: Some(Arc::clone(&value)), expiry, recorded, home, incarnation, touch: None };
+        let change = Change::Put { kind, value, expiry: recorded, until: expiry };
         if let Some((name, entry)) = self.locked.entry_mut(spot, database, key) {
             let shared_key = Arc::clone(&name.key);
             entry.mark(&ticket);

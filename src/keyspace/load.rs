@@ -8,12 +8,13 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 use super::Keyspace;
+use super::collection;
 use super::entry::{Entry, Life, Name};
 use super::hot::SHARDS;
 use super::keys::record;
 use crate::clock::Expiry;
 use crate::database::unit::{Ticket, Unit, Work};
-use crate::database::{Change, Database, DatabaseError, Home, RecordId, StoredKey, Value};
+use crate::database::{Change, Database, DatabaseError, Home, Kind, RecordId, StoredKey, StoredValue};
 use crate::telemetry::metrics::DATABASES_MAX;
 
 /// Keys of one page while they are read at the start: a few megabytes in memory, a few milliseconds in the database.
@@ -71,7 +72,7 @@ impl Keyspace {
 
     /// Adds a key that a table holds. If two tables hold it, the one that was read first wins: the other record is deleted.
     fn add_stored(&self, stored: StoredKey, home: Home) {
-        let StoredKey { database, key, expiry } = stored;
+        let StoredKey { database, key, kind, expiry } = stored;
         if usize::from(database) >= DATABASES_MAX {
             warn!(database, "a record of a database that no client can select is left alone");
             return;
@@ -87,7 +88,7 @@ impl Keyspace {
             }
             Some(_) => {}
             None => {
-                let life = self.cold(expiry, home);
+                let life = self.cold(kind, expiry, home);
                 self.counts.shift(spot.shard, database, None, Some(&life));
                 let entry = Entry { life: Some(life), pending: None };
                 locked.insert(spot, Name { database, key }, entry);
@@ -95,9 +96,9 @@ impl Keyspace {
         }
     }
 
-    fn cold(&self, expiry: Expiry, home: Home) -> Life {
+    fn cold(&self, kind: Kind, expiry: Expiry, home: Home) -> Life {
         let incarnation = self.next_incarnation();
-        Life { value: None, expiry, recorded: expiry, home, incarnation, touch: None }
+        Life { kind, value: None, expiry, recorded: expiry, home, incarnation, touch: None }
     }
 
     /// Loads the values of these keys, if they are cold.
@@ -158,13 +159,21 @@ impl Keyspace {
         Some((record(&name, life.home), life.incarnation))
     }
 
-    fn warm(&self, id: &RecordId, incarnation: u64, value: Value) {
+    fn warm(&self, id: &RecordId, incarnation: u64, (kind, value): StoredValue) {
+        let is_sound = collection::is_sound(kind, &value);
+        if !is_sound {
+            warn!(
+                "a record of sojourn_keys cannot be read: it is damaged, or of a type that this version does not know"
+            );
+        }
+        let kind = if is_sound { kind } else { Kind::Unreadable };
         let spot = self.hot.spot(id.database, &id.key);
         let mut locked = self.hot.lock_shard(spot.shard);
         let Some((_, entry)) = locked.entry_mut(spot, id.database, &id.key) else { return };
         let committed = entry.pending.as_mut().and_then(|pending| pending.committed.as_mut());
         for life in [committed, entry.life.as_mut()].into_iter().flatten() {
             if life.incarnation == incarnation && life.value.is_none() {
+                life.kind = kind;
                 life.value = Some(Arc::clone(&value));
             }
         }

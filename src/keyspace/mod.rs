@@ -2,18 +2,20 @@
 //! under the same short lock. It never waits for the database while it holds a lock, and it never says that a key
 //! does not exist unless it is so.
 
+pub mod collection;
 pub mod counts;
 pub mod entry;
 pub mod expiry;
 pub mod hot;
 pub mod keys;
 pub mod load;
+pub mod pause;
 pub mod settle;
 pub mod touch;
 pub mod watch;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -22,12 +24,14 @@ use tokio::sync::mpsc;
 use crate::clock::Clock;
 use crate::database::SessionTables;
 use crate::database::write_through::WriteThrough;
+use crate::protocol::limits::BULK_BYTES_MAX_DEFAULT;
 use crate::telemetry::metrics::Metrics;
 use counts::Counts;
 use entry::{Life, Name};
 use hot::{Access, Hot, Spot};
 pub use keys::{Keys, KeysError, Tickets};
 use load::{LOADS_WAITING_MAX, LoadRequest};
+use pause::Pause;
 use touch::Touches;
 use watch::Watches;
 
@@ -46,6 +50,8 @@ pub struct Keyspace {
     clock: Clock,
     metrics: Arc<Metrics>,
     incarnations: AtomicU64,
+    value_bytes_max: AtomicUsize,
+    large_warning: Pause,
     loads: mpsc::Sender<LoadRequest>,
 }
 
@@ -81,6 +87,8 @@ impl Keyspace {
             clock,
             metrics,
             incarnations: AtomicU64::new(0),
+            value_bytes_max: AtomicUsize::new(BULK_BYTES_MAX_DEFAULT),
+            large_warning: Pause::default(),
             loads,
         };
         (Arc::new(keyspace), requests)
@@ -110,6 +118,15 @@ impl Keyspace {
         let found = keys.iter().zip(&spots).filter_map(|((database, key), spot)| locked.entry(*spot, *database, key));
         let bytes = found.filter_map(|entry| entry.life.as_ref()?.value.as_ref()?.first());
         std::hint::black_box(bytes.fold(0_u8, |sum, byte| sum ^ byte));
+    }
+
+    /// Changes how large a collection may become (`proto-max-bulk-len`).
+    pub fn set_value_bytes_max(&self, bytes: usize) {
+        self.value_bytes_max.store(bytes, Ordering::Relaxed);
+    }
+
+    fn value_bytes_max(&self) -> usize {
+        self.value_bytes_max.load(Ordering::Relaxed)
     }
 
     fn next_incarnation(&self) -> u64 {

@@ -9,5 +9,5 @@ mod unfinished;
 
 pub use limits::{ProtocolError, RequestLimits};
 pub use pieces::Pieces;
-pub use reply::{Protocol, Reply, Strings};
+pub use reply::{Protocol, Reply, Shape, Strings};
 pub use request::{Request, RequestReader};

@@ -5,7 +5,7 @@ use std::vec;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use super::reply::{Protocol, Reply, Strings, put_header};
+use super::reply::{Protocol, Reply, put_header};
 
 const LINE_END: &[u8] = b"\r\n";
 
@@ -64,8 +64,9 @@ impl Pieces {
                 self.parts.push(Part::Items(items.into_iter()));
             }
             // The end of the last line is that of the content.
-            Reply::Strings(Strings { count, mut written }) if written.len() > out_bytes_max => {
-                put_header(sigil, count, out);
+            Reply::Strings(strings) if strings.bytes() > out_bytes_max => {
+                strings.put_header(self.protocol, out);
+                let mut written = strings.written;
                 written.truncate(written.len() - LINE_END.len());
                 self.parts.push(Part::Content(written.freeze()));
             }
@@ -110,13 +111,14 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::protocol::{Shape, Strings};
 
     fn value(bytes: usize) -> Reply {
         Reply::Value(Arc::from(vec![b'x'; bytes]))
     }
 
-    fn strings(count: usize) -> Reply {
-        let mut strings = Strings::default();
+    fn strings(count: usize, shape: Shape) -> Reply {
+        let mut strings = Strings::shaped(shape);
         (0..count).for_each(|number| strings.push(&vec![b'z'; number]));
         Reply::Strings(strings)
     }
@@ -129,7 +131,9 @@ mod tests {
             Reply::Bulk(Bytes::from(vec![b'y'; 77])),
             Reply::Array(vec![]),
             Reply::Push(vec![Reply::OK, Reply::Error("ERR no".into()), Reply::Verbatim("text".into())]),
-            strings(40),
+            strings(40, Shape::Array),
+            strings(40, Shape::Map),
+            strings(40, Shape::Set),
             value(0),
         ]);
         for protocol in [Protocol::Resp2, Protocol::Resp3] {

@@ -39,7 +39,7 @@ pub enum Reply {
     NullArray,
     /// An array.
     Array(Vec<Reply>),
-    /// An array of bulk strings.
+    /// Bulk strings, as an array, a map or a set.
     Strings(Strings),
     /// A map; in RESP2 a flat array.
     Map(Vec<(Reply, Reply)>),
@@ -53,16 +53,56 @@ pub enum Reply {
     Push(Vec<Reply>),
 }
 
+/// What a client of RESP3 is told that bulk strings are; RESP2 has but arrays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shape {
+    /// An array.
+    #[default]
+    Array,
+    /// A map: each key is followed by its value.
+    Map,
+    /// A set.
+    Set,
+}
+
 /// Bulk strings, written as they go over the wire, which is alike in both protocols: the keys of a large keyspace would take
 /// several times the memory as replies of their own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Strings {
-    pub(super) count: usize,
+    shape: Shape,
+    count: usize,
     /// Each ends with its line.
     pub(super) written: BytesMut,
 }
 
 impl Strings {
+    /// None yet, of this shape.
+    #[must_use]
+    pub fn shaped(shape: Shape) -> Self {
+        Self { shape, ..Self::default() }
+    }
+
+    /// All of these.
+    pub fn of<'s>(shape: Shape, all: impl Iterator<Item = &'s [u8]>) -> Self {
+        let mut strings = Self::shaped(shape);
+        all.for_each(|one| strings.push(one));
+        strings
+    }
+
+    /// How many bytes they take.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.written.len()
+    }
+
+    pub(super) fn put_header(&self, protocol: Protocol, out: &mut BytesMut) {
+        match (self.shape, protocol) {
+            (Shape::Map, Protocol::Resp3) => put_header(b'%', self.count / 2, out),
+            (Shape::Set, Protocol::Resp3) => put_header(b'~', self.count, out),
+            (Shape::Array | Shape::Map | Shape::Set, _) => put_header(b'*', self.count, out),
+        }
+    }
+
     /// Adds one behind the others.
     pub fn push(&mut self, bytes: &[u8]) {
         self.count += 1;
@@ -82,6 +122,18 @@ impl Reply {
         Self::Bulk(Bytes::from(text.into()))
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn count(number: usize) -> Self {
+        Self::Integer(i64::try_from(number).unwrap_or(i64::MAX))
+    }
+
+    /// A copy of these bytes, if there are any.
+    #[must_use]
+    pub fn copy_or_null(bytes: Option<&[u8]>) -> Self {
+        bytes.map_or(Self::Null, |bytes| Self::Bulk(Bytes::copy_from_slice(bytes)))
+    }
+
     /// Appends the reply's bytes.
     pub fn encode(&self, protocol: Protocol, out: &mut BytesMut) {
         out.reserve(self.bytes_about());
@@ -99,7 +151,7 @@ impl Reply {
             Self::NullArray => put_null(protocol, b"*-1\r\n", out),
             Self::Array(items) => put_items(b'*', items, protocol, out),
             Self::Strings(strings) => {
-                put_header(b'*', strings.count, out);
+                strings.put_header(protocol, out);
                 out.put_slice(&strings.written);
             }
             Self::Map(pairs) => put_map(pairs, protocol, out),
@@ -259,6 +311,12 @@ mod tests {
         Reply::Strings(strings)
     }
 
+    fn shaped(shape: Shape) -> Reply {
+        let mut strings = Strings::shaped(shape);
+        ["a", "1"].iter().for_each(|text| strings.push(text.as_bytes()));
+        Reply::Strings(strings)
+    }
+
     fn pairs() -> Vec<(Reply, Reply)> {
         vec![(Reply::text("b"), Reply::Integer(1)), (Reply::text("a"), Reply::Null)]
     }
@@ -285,6 +343,9 @@ mod tests {
                 "*3\r\n$1\r\na\r\n$0\r\n\r\n$2\r\nbc\r\n",
                 "*3\r\n$1\r\na\r\n$0\r\n\r\n$2\r\nbc\r\n",
             ),
+            (shaped(Shape::Map), "*2\r\n$1\r\na\r\n$1\r\n1\r\n", "%1\r\n$1\r\na\r\n$1\r\n1\r\n"),
+            (shaped(Shape::Set), "*2\r\n$1\r\na\r\n$1\r\n1\r\n", "~2\r\n$1\r\na\r\n$1\r\n1\r\n"),
+            (Reply::Strings(Strings::shaped(Shape::Map)), "*0\r\n", "%0\r\n"),
             (
                 Reply::Array(vec![Reply::Null, Reply::Array(vec![Reply::OK])]),
                 "*2\r\n$-1\r\n*1\r\n+OK\r\n",

@@ -110,6 +110,7 @@ pub async fn run(loaded: Loaded, options: Options, shutdown: impl Future<Output 
         Arc::clone(&write_through),
         Arc::clone(&metrics),
     );
+    keyspace.set_value_bytes_max(settings.proto_max_bulk_len);
     let stop_limit = settings.shutdown_timeout;
     let exporter = export(&loaded, &metrics, tls.as_ref())?;
     let app = Arc::new(App {

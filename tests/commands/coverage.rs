@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use sojourn::commands::table::{self, Handler, Row};
+use sojourn::commands::table::{self, Group, Handler, Row};
 
 use crate::SCRIPTS;
 use crate::script::{Action, parse};
@@ -15,6 +15,22 @@ fn script_commands() -> Vec<Vec<String>> {
         Action::Raw(..) | Action::Closed | Action::Wait(_) => None,
     });
     commands.map(|words| words.iter().map(|word| String::from_utf8_lossy(word).to_lowercase()).collect()).collect()
+}
+
+#[test]
+fn every_command_over_a_value_meets_values_of_other_kinds() {
+    let (name, text) = SCRIPTS.iter().find(|(name, _)| *name == "types").expect("the script of kinds");
+    let called: HashSet<Vec<u8>> = parse(name, text)
+        .into_iter()
+        .filter_map(|step| match step.action {
+            Action::Command(words) => words.first().map(|word| word.to_ascii_lowercase()),
+            Action::Raw(..) | Action::Closed | Action::Wait(_) => None,
+        })
+        .collect();
+    let over_a_value = table::all().filter(|row| matches!(row.group, Group::String | Group::Hash | Group::Set));
+    let missing: Vec<_> =
+        over_a_value.filter(|row| !called.contains(row.name.as_bytes())).map(|row| row.name).collect();
+    assert!(missing.is_empty(), "no line of the script of kinds calls {missing:?}");
 }
 
 /// Each row with the words that call it.

@@ -9,6 +9,7 @@ mod support;
 mod access;
 mod acl;
 mod bad_input;
+mod collections;
 mod coverage;
 mod differential;
 mod pipelines;
@@ -25,6 +26,9 @@ const SCRIPTS: &[(&str, &str)] = &[
     ("strings", include_str!("scripts/strings.txt")),
     ("numbers", include_str!("scripts/numbers.txt")),
     ("ranges", include_str!("scripts/ranges.txt")),
+    ("hashes", include_str!("scripts/hashes.txt")),
+    ("sets", include_str!("scripts/sets.txt")),
+    ("types", include_str!("scripts/types.txt")),
     ("keys", include_str!("scripts/keys.txt")),
     ("expiry", include_str!("scripts/expiry.txt")),
     ("keyspace", include_str!("scripts/keyspace.txt")),
@@ -65,6 +69,12 @@ replies_equal_redis! {
     numbers_reply_as_redis_does_in_resp3: "numbers" in RESP 3;
     ranges_reply_as_redis_does: "ranges" in RESP 2;
     ranges_reply_as_redis_does_in_resp3: "ranges" in RESP 3;
+    hashes_reply_as_redis_does: "hashes" in RESP 2;
+    hashes_reply_as_redis_does_in_resp3: "hashes" in RESP 3;
+    sets_reply_as_redis_does: "sets" in RESP 2;
+    sets_reply_as_redis_does_in_resp3: "sets" in RESP 3;
+    kinds_are_told_apart_as_redis_does: "types" in RESP 2;
+    kinds_are_told_apart_as_redis_does_in_resp3: "types" in RESP 3;
     keys_reply_as_redis_does: "keys" in RESP 2;
     keys_reply_as_redis_does_in_resp3: "keys" in RESP 3;
     expiries_reply_as_redis_does: "expiry" in RESP 2;

@@ -13,6 +13,7 @@ mod disks;
 mod everysec;
 mod history;
 mod kills;
+mod kinds;
 mod leaks;
 mod linearizability;
 mod load;

@@ -22,6 +22,9 @@ const VALUES: [&[u8]; 9] = [
 /// What is written into a value: it can make an object of no object, and the reverse.
 const PIECES: [&[u8]; 6] = [b"", b" ", b"}", b"1}", b"{", b"\x00"];
 
+/// Fields and members; among them what is a number, and nothing.
+const NAMES: [&[u8]; 5] = [b"f", b"g", b"\x00\xff", b"7", b""];
+
 /// How a command says a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
@@ -113,6 +116,9 @@ pub enum Call {
     SetRange(Bytes, usize, Bytes),
     StrLen(Bytes),
     IncrBy(Bytes, i64),
+    Hash(Bytes, HashCall),
+    Members(Bytes, SetCall),
+    Type(Bytes),
     Expire {
         key: Bytes,
         unit: Unit,
@@ -135,6 +141,24 @@ pub enum Call {
     DbSize,
     FlushDb,
     Select(u8),
+}
+
+/// A command over the fields of a hash.
+#[derive(Clone, Debug)]
+pub enum HashCall {
+    Put(Vec<(Bytes, Bytes)>),
+    Delete(Vec<Bytes>),
+    Get(Bytes),
+    All,
+    IncrBy(Bytes, i64),
+}
+
+/// A command over the members of a set.
+#[derive(Clone, Debug)]
+pub enum SetCall {
+    Add(Vec<Bytes>),
+    Remove(Vec<Bytes>),
+    All,
 }
 
 /// What a sequence is made of.
@@ -228,6 +252,39 @@ fn strings() -> impl Strategy<Value = Call> {
     ]
 }
 
+fn name() -> impl Strategy<Value = Bytes> {
+    select(&NAMES[..])
+}
+
+fn names() -> impl Strategy<Value = Vec<Bytes>> {
+    prop::collection::vec(name(), 1..4)
+}
+
+fn by() -> impl Strategy<Value = i64> {
+    prop_oneof![Just(1), Just(-1), any::<i64>()]
+}
+
+fn collections() -> impl Strategy<Value = Call> {
+    let pairs = prop::collection::vec((name(), value()), 1..4);
+    let fields = prop_oneof![
+        6 => pairs.prop_map(HashCall::Put),
+        3 => names().prop_map(HashCall::Delete),
+        1 => name().prop_map(HashCall::Get),
+        1 => Just(HashCall::All),
+        2 => (name(), by()).prop_map(|(field, by)| HashCall::IncrBy(field, by)),
+    ];
+    let members = prop_oneof![
+        6 => names().prop_map(SetCall::Add),
+        3 => names().prop_map(SetCall::Remove),
+        1 => Just(SetCall::All),
+    ];
+    prop_oneof![
+        6 => (key(), fields).prop_map(|(key, call)| Call::Hash(key, call)),
+        5 => (key(), members).prop_map(|(key, call)| Call::Members(key, call)),
+        1 => key().prop_map(Call::Type),
+    ]
+}
+
 fn generic() -> impl Strategy<Value = Call> {
     prop_oneof![
         8 => expire(),
@@ -243,7 +300,7 @@ fn generic() -> impl Strategy<Value = Call> {
 }
 
 fn call() -> impl Strategy<Value = Call> {
-    prop_oneof![2 => strings(), 2 => generic(), 1 => touch()]
+    prop_oneof![4 => strings(), 3 => collections(), 4 => generic(), 2 => touch()]
 }
 
 /// Sequences of up to `steps_max` steps.
@@ -262,6 +319,38 @@ pub fn steps(steps_max: usize) -> impl Strategy<Value = Vec<Step>> {
 }
 
 impl Call {
+    /// The key whose value must be of this kind, if it is there.
+    pub fn wants(&self) -> Option<(Bytes, &'static str)> {
+        match self {
+            Self::Get(key)
+            | Self::GetDel(key)
+            | Self::GetSet(key, _)
+            | Self::GetEx(key, _)
+            | Self::Set { key, get: true, .. }
+            | Self::Append(key, _)
+            | Self::SetRange(key, ..)
+            | Self::StrLen(key)
+            | Self::IncrBy(key, _) => Some((*key, "string")),
+            Self::Hash(key, _) => Some((*key, "hash")),
+            Self::Members(key, _) => Some((*key, "set")),
+            Self::Set { get: false, .. }
+            | Self::SetTtl { .. }
+            | Self::SetNx(..)
+            | Self::MGet(_)
+            | Self::MSet { .. }
+            | Self::Type(_)
+            | Self::Expire { .. }
+            | Self::Persist(_)
+            | Self::Left(..)
+            | Self::Exists(_)
+            | Self::Delete { .. }
+            | Self::Rename { .. }
+            | Self::DbSize
+            | Self::FlushDb
+            | Self::Select(_) => None,
+        }
+    }
+
     /// Its words at this time.
     pub fn words(&self, now_ms: i64) -> Vec<Vec<u8>> {
         let text = |word: &str| word.as_bytes().to_vec();
@@ -299,6 +388,9 @@ impl Call {
             Self::IncrBy(key, 1) => all("INCR", &[key]),
             Self::IncrBy(key, -1) => all("DECR", &[key]),
             Self::IncrBy(key, by) => vec![text("INCRBY"), key.to_vec(), number(*by)],
+            Self::Hash(key, call) => call.words(key),
+            Self::Members(key, call) => call.words(key),
+            Self::Type(key) => all("TYPE", &[key]),
             Self::Expire { key, unit, delta_ms, rule } => {
                 let names = ["EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT"];
                 let mut words = all(names[*unit as usize], &[key]);
@@ -316,6 +408,32 @@ impl Call {
             Self::Select(number) => vec![text("SELECT"), text(&number.to_string())],
         }
     }
+}
+
+impl HashCall {
+    fn words(&self, key: Bytes) -> Vec<Vec<u8>> {
+        match self {
+            Self::Put(pairs) => words("HSET", key, pairs.iter().flat_map(|(field, value)| [*field, *value])),
+            Self::Delete(fields) => words("HDEL", key, fields.iter().copied()),
+            Self::Get(field) => words("HGET", key, [*field]),
+            Self::All => words("HGETALL", key, []),
+            Self::IncrBy(field, by) => words("HINCRBY", key, [*field, by.to_string().as_bytes()]),
+        }
+    }
+}
+
+impl SetCall {
+    fn words(&self, key: Bytes) -> Vec<Vec<u8>> {
+        match self {
+            Self::Add(members) => words("SADD", key, members.iter().copied()),
+            Self::Remove(members) => words("SREM", key, members.iter().copied()),
+            Self::All => words("SMEMBERS", key, []),
+        }
+    }
+}
+
+fn words<'w>(name: &'w str, key: Bytes, rest: impl IntoIterator<Item = &'w [u8]>) -> Vec<Vec<u8>> {
+    [name.as_bytes(), key].into_iter().chain(rest).map(<[u8]>::to_vec).collect()
 }
 
 impl End {

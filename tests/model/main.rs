@@ -20,7 +20,7 @@ use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};
 use sojourn::clock::Clock;
 
 use call::{KEYS, Step};
-use plain::Plain;
+use plain::{Plain, Value};
 use rig::{Database, Row, Server, wait_until};
 use support::resp::{Connection, Frame, encode};
 
@@ -153,14 +153,20 @@ impl<'d> Trial<'d> {
         for (number, keys) in self.model.databases.clone().iter().enumerate() {
             self.call(&["SELECT", &number.to_string()]);
             for key in KEYS {
+                let expected = keys.get(key);
+                let reads: &[u8] = match expected {
+                    Some((Value::Hash(_), _)) => b"HGETALL",
+                    Some((Value::Set(_), _)) => b"SMEMBERS",
+                    Some((Value::Text(_), _)) | None => b"GET",
+                };
                 self.connection
-                    .send(&[encode(&[b"GET", key]), encode(&[b"PEXPIRETIME", key])].concat())
+                    .send(&[encode(&[reads, key]), encode(&[b"PEXPIRETIME", key])].concat())
                     .expect("a server");
                 let value = self.connection.read().expect("a value");
                 let end = self.connection.read().expect("an end").integer();
-                let expected = keys.get(key);
                 let what = format!("{} of database {number}", key.escape_ascii());
-                same(&what, &value.bytes(), &expected.map(|(value, _)| &value[..]))?;
+                let whole = expected.map_or(Frame::Bulk(b'$', None), |(value, _)| value.whole());
+                same(&what, &value, &whole)?;
                 same(&format!("the end of {what}"), &end, &Some(expected.map_or(-2, |(_, end)| end.unwrap_or(-1))))?;
             }
             let size = Frame::Line(b':', keys.len().to_string().into_bytes());
@@ -200,9 +206,10 @@ impl<'d> Trial<'d> {
 
 fn row(number: usize, key: &[u8], (value, end): &plain::Life) -> Row {
     let sid = key.strip_prefix(b"sess:").and_then(|sid| std::str::from_utf8(sid).ok());
-    let object = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(value);
-    let in_session = number == 0 && sid.is_some() && object.is_ok();
-    (in_session, i64::try_from(number).expect("0 or 1"), key.to_vec(), value.clone(), *end)
+    let (kind, stored) = (value.kind(), value.stored());
+    let object = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&stored);
+    let in_session = number == 0 && sid.is_some() && kind == "string" && object.is_ok();
+    (in_session, i64::try_from(number).expect("0 or 1"), key.to_vec(), kind.to_owned(), stored, *end)
 }
 
 fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, expected: &T) -> Checked {

@@ -3,11 +3,59 @@
 
 use std::collections::BTreeMap;
 
-use super::call::{Bytes, Call, End, Only, Rule, Unit};
+use super::call::{Bytes, Call, End, HashCall, Only, Rule, SetCall, Unit};
 use super::support::resp::Frame;
 
+/// What a key holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    Text(Vec<u8>),
+    /// In the order in which the fields came.
+    Hash(Vec<(Vec<u8>, Vec<u8>)>),
+    /// In the order in which the members came.
+    Set(Vec<Vec<u8>>),
+}
+
 /// A key's value, and its end in Unix milliseconds.
-pub type Life = (Vec<u8>, Option<i64>);
+pub type Life = (Value, Option<i64>);
+
+impl Value {
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Text(_) => "string",
+            Self::Hash(_) => "hash",
+            Self::Set(_) => "set",
+        }
+    }
+
+    /// The bytes of its row: a text as it is; of the others a one, how many entries, and each piece behind its length.
+    pub fn stored(&self) -> Vec<u8> {
+        let (entries, pieces): (usize, Vec<&Vec<u8>>) = match self {
+            Self::Text(text) => return text.clone(),
+            Self::Hash(fields) => (fields.len(), fields.iter().flat_map(|(field, value)| [field, value]).collect()),
+            Self::Set(members) => (members.len(), members.iter().collect()),
+        };
+        let mut stored = [&[1][..], &u32::try_from(entries).expect("few").to_be_bytes()].concat();
+        for piece in pieces {
+            stored.push(u8::try_from(piece.len()).ok().filter(|length| *length < 128).expect("short"));
+            stored.extend_from_slice(piece);
+        }
+        stored
+    }
+
+    /// What GET, HGETALL or SMEMBERS answers, whichever is its own.
+    pub fn whole(&self) -> Frame {
+        match self {
+            Self::Text(text) => bulk(Some(text.clone())),
+            Self::Hash(fields) => list(fields.iter().flat_map(|(field, value)| [field.clone(), value.clone()])),
+            Self::Set(members) => list(members.iter().cloned()),
+        }
+    }
+}
+
+fn list(items: impl Iterator<Item = Vec<u8>>) -> Frame {
+    Frame::Aggregate(b'*', Some(items.map(|item| bulk(Some(item))).collect()))
+}
 
 /// All keys that live.
 #[derive(Clone, Debug)]
@@ -35,6 +83,12 @@ fn bulk(value: Option<Vec<u8>>) -> Frame {
 
 fn error(text: &str) -> Frame {
     Frame::Line(b'-', text.as_bytes().to_vec())
+}
+
+/// Redis reads a number only as it would write it.
+fn number(value: &[u8]) -> Option<i64> {
+    let number = std::str::from_utf8(value).ok().and_then(|text| text.parse::<i64>().ok());
+    number.filter(|number| number.to_string().as_bytes() == value)
 }
 
 impl Plain {
@@ -65,8 +119,30 @@ impl Plain {
         self.keys().get(key)
     }
 
+    /// The text at a key, if there is one.
     fn value(&self, key: Bytes) -> Option<Vec<u8>> {
-        self.life(key).map(|(value, _)| value.clone())
+        self.text_and_end(key).map(|(text, _)| text)
+    }
+
+    fn text_and_end(&self, key: Bytes) -> Option<(Vec<u8>, Option<i64>)> {
+        match self.life(key)? {
+            (Value::Text(text), end) => Some((text.clone(), *end)),
+            (Value::Hash(_) | Value::Set(_), _) => None,
+        }
+    }
+
+    fn fields(&self, key: Bytes) -> Vec<(Vec<u8>, Vec<u8>)> {
+        match self.life(key) {
+            Some((Value::Hash(fields), _)) => fields.clone(),
+            Some((Value::Text(_) | Value::Set(_), _)) | None => Vec::new(),
+        }
+    }
+
+    fn members(&self, key: Bytes) -> Vec<Vec<u8>> {
+        match self.life(key) {
+            Some((Value::Set(members), _)) => members.clone(),
+            Some((Value::Text(_) | Value::Hash(_), _)) | None => Vec::new(),
+        }
     }
 
     fn end(&self, key: Bytes) -> Option<i64> {
@@ -74,8 +150,18 @@ impl Plain {
     }
 
     /// A key with an end that has passed is not there.
-    fn put(&mut self, key: Bytes, value: Vec<u8>, end: Option<i64>) {
-        if end.is_some_and(|end| end <= self.now_ms) {
+    fn put(&mut self, key: Bytes, text: Vec<u8>, end: Option<i64>) {
+        self.put_value(key, Value::Text(text), end);
+    }
+
+    /// The same of any kind. One without entries is none.
+    fn put_value(&mut self, key: Bytes, value: Value, end: Option<i64>) {
+        let is_empty = match &value {
+            Value::Text(_) => false,
+            Value::Hash(fields) => fields.is_empty(),
+            Value::Set(members) => members.is_empty(),
+        };
+        if is_empty || end.is_some_and(|end| end <= self.now_ms) {
             self.remove(key);
         } else {
             self.databases[self.selected].insert(key.to_vec(), (value, end));
@@ -88,9 +174,18 @@ impl Plain {
 
     /// Does what a command does; answers its reply.
     pub fn run(&mut self, call: &Call) -> Frame {
+        if let Some((key, kind)) = call.wants()
+            && self.life(key).is_some_and(|(value, _)| value.kind() != kind)
+        {
+            return error("WRONGTYPE Operation against a key holding the wrong kind of value");
+        }
         match call {
             Call::Get(key) => bulk(self.value(key)),
-            Call::GetDel(key) => bulk(self.remove(key).map(|(value, _)| value)),
+            Call::GetDel(key) => {
+                let before = self.value(key);
+                self.remove(key);
+                bulk(before)
+            }
             Call::GetSet(key, value) => {
                 let before = self.value(key);
                 self.put(key, value.to_vec(), None);
@@ -109,6 +204,11 @@ impl Plain {
             Call::SetRange(key, at, piece) => self.set_range(key, *at, piece),
             Call::StrLen(key) => count(self.value(key).map_or(0, |value| value.len())),
             Call::IncrBy(key, by) => self.incr_by(key, *by),
+            Call::Hash(key, call) => self.run_hash(key, call),
+            Call::Members(key, call) => self.run_set(key, call),
+            Call::Type(key) => {
+                Frame::Line(b'+', self.life(key).map_or("none", |(value, _)| value.kind()).as_bytes().to_vec())
+            }
             Call::Expire { key, unit, delta_ms, rule } => self.expire(key, unit.at(self.now_ms, *delta_ms).1, *rule),
             Call::Persist(key) => {
                 let had_end = self.end(key).is_some();
@@ -134,7 +234,7 @@ impl Plain {
     }
 
     fn get_ex(&mut self, key: Bytes, end: End) -> Frame {
-        let Some((value, before)) = self.life(key).cloned() else { return bulk(None) };
+        let Some((value, before)) = self.text_and_end(key) else { return bulk(None) };
         let end = match end {
             End::Unsaid => before,
             End::Word => None,
@@ -151,11 +251,11 @@ impl Plain {
             Some(Only::IfMissing) => before.is_none(),
             Some(Only::IfThere) => before.is_some(),
         };
-        let (old, old_end) = before.unzip();
+        let (old, old_end) = (self.value(key), before.and_then(|(_, end)| end));
         if writes {
             let end = match end {
                 End::Unsaid => None,
-                End::Word => old_end.flatten(),
+                End::Word => old_end,
                 End::In(unit, delta_ms) => Some(unit.positive(self.now_ms, delta_ms).1),
             };
             self.put(key, value.to_vec(), end);
@@ -176,7 +276,7 @@ impl Plain {
     }
 
     fn append(&mut self, key: Bytes, piece: Bytes) -> Frame {
-        let (mut value, end) = self.life(key).cloned().unwrap_or_default();
+        let (mut value, end) = self.text_and_end(key).unwrap_or_default();
         value.extend_from_slice(piece);
         let length = value.len();
         self.put(key, value, end);
@@ -184,7 +284,7 @@ impl Plain {
     }
 
     fn set_range(&mut self, key: Bytes, at: usize, piece: Bytes) -> Frame {
-        let (mut value, end) = self.life(key).cloned().unwrap_or_default();
+        let (mut value, end) = self.text_and_end(key).unwrap_or_default();
         if piece.is_empty() {
             return count(value.len());
         }
@@ -196,16 +296,83 @@ impl Plain {
     }
 
     fn incr_by(&mut self, key: Bytes, by: i64) -> Frame {
-        let (value, end) = self.life(key).cloned().unwrap_or((b"0".to_vec(), None));
-        // Redis reads a number only as it would write it.
-        let number = std::str::from_utf8(&value).ok().and_then(|text| text.parse::<i64>().ok());
-        let Some(number) = number.filter(|number| number.to_string().as_bytes() == value) else {
+        let (value, end) = self.text_and_end(key).unwrap_or((b"0".to_vec(), None));
+        let Some(number) = number(&value) else {
             return error("ERR value is not an integer or out of range");
         };
         let Some(sum) = number.checked_add(by) else {
             return error("ERR increment or decrement would overflow");
         };
         self.put(key, sum.to_string().into_bytes(), end);
+        int(sum)
+    }
+
+    fn run_hash(&mut self, key: Bytes, call: &HashCall) -> Frame {
+        match call {
+            HashCall::Put(pairs) => self.set_fields(key, pairs),
+            HashCall::Delete(fields) => {
+                let mut all = self.fields(key);
+                let before = all.len();
+                all.retain(|(field, _)| !fields.contains(&&field[..]));
+                let removed = before - all.len();
+                self.put_back(key, Value::Hash(all));
+                count(removed)
+            }
+            HashCall::Get(wanted) => {
+                bulk(self.fields(key).into_iter().find(|(field, _)| field == wanted).map(|(_, value)| value))
+            }
+            HashCall::All => Value::Hash(self.fields(key)).whole(),
+            HashCall::IncrBy(field, by) => self.incr_field(key, field, *by),
+        }
+    }
+
+    fn run_set(&mut self, key: Bytes, call: &SetCall) -> Frame {
+        let mut all = self.members(key);
+        let before = all.len();
+        match call {
+            SetCall::All => return Value::Set(all).whole(),
+            SetCall::Add(members) => {
+                for member in members {
+                    if !all.iter().any(|other| other == member) {
+                        all.push(member.to_vec());
+                    }
+                }
+            }
+            SetCall::Remove(members) => all.retain(|member| !members.contains(&&member[..])),
+        }
+        let changed = before.abs_diff(all.len());
+        self.put_back(key, Value::Set(all));
+        count(changed)
+    }
+
+    /// Puts what an old hash or set has become, which keeps its end.
+    fn put_back(&mut self, key: Bytes, value: Value) {
+        let end = self.end(key);
+        self.put_value(key, value, end);
+    }
+
+    fn set_fields(&mut self, key: Bytes, pairs: &[(Bytes, &[u8])]) -> Frame {
+        let mut all = self.fields(key);
+        let before = all.len();
+        for (field, value) in pairs {
+            match all.iter_mut().find(|(other, _)| other == field) {
+                Some((_, old)) => *old = value.to_vec(),
+                None => all.push((field.to_vec(), value.to_vec())),
+            }
+        }
+        let added = all.len() - before;
+        self.put_back(key, Value::Hash(all));
+        count(added)
+    }
+
+    fn incr_field(&mut self, key: Bytes, field: Bytes, by: i64) -> Frame {
+        let all = self.fields(key);
+        let old = all.iter().find(|(other, _)| other == field).map_or(Some(0), |(_, value)| number(value));
+        let Some(old) = old else { return error("ERR hash value is not an integer") };
+        let Some(sum) = old.checked_add(by) else {
+            return error("ERR increment or decrement would overflow");
+        };
+        self.set_fields(key, &[(field, sum.to_string().as_bytes())]);
         int(sum)
     }
 
@@ -218,7 +385,7 @@ impl Plain {
             (Some(Rule::Lt), Some(before)) => end < before,
         };
         if allowed {
-            self.put(key, value, Some(end));
+            self.put_value(key, value, Some(end));
         }
         count(usize::from(allowed))
     }
@@ -239,7 +406,7 @@ impl Plain {
         let writes = from != to && (!only_new || self.life(to).is_none());
         if writes {
             self.remove(from);
-            self.put(to, value, end);
+            self.put_value(to, value, end);
         }
         if only_new { count(usize::from(writes)) } else { ok() }
     }

@@ -20,8 +20,8 @@ use super::support::resp::{Connection, Frame};
 /// The longest that anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Whether it lies in the session table, its database number, key, value and end.
-pub type Row = (bool, i64, Vec<u8>, Vec<u8>, Option<i64>);
+/// Whether it lies in the session table, its database number, key, type, value and end.
+pub type Row = (bool, i64, Vec<u8>, String, Vec<u8>, Option<i64>);
 
 /// Where the rows are.
 pub enum Database {
@@ -30,19 +30,19 @@ pub enum Database {
 }
 
 const SQLITE_ROWS: &str = "
-    select true, 0, cast('sess:' || sid as blob), cast(sess as blob),
+    select true, 0, cast('sess:' || sid as blob), 'string', cast(sess as blob),
            case when expire < '9999-12-31' then unixepoch(expire) * 1000 + cast(substr(expire, 21, 3) as integer) end
       from session
      union all
-    select false, database, key, value, unixepoch(expires_at) * 1000 + cast(substr(expires_at, 21, 3) as integer)
+    select false, database, key, type, value, unixepoch(expires_at) * 1000 + cast(substr(expires_at, 21, 3) as integer)
       from sojourn_keys";
 
 const POSTGRES_ROWS: &str = "
-    select true, 0::int8, convert_to('sess:' || sid, 'UTF8'), convert_to(sess::text, 'UTF8'),
+    select true, 0::int8, convert_to('sess:' || sid, 'UTF8'), 'string', convert_to(sess::text, 'UTF8'),
            case when expire < '9999-12-31' then (extract(epoch from expire) * 1000)::int8 end
       from session
      union all
-    select false, database::int8, key, value, (extract(epoch from expires_at) * 1000)::int8
+    select false, database::int8, key, type, value, (extract(epoch from expires_at) * 1000)::int8
       from sojourn_keys";
 
 impl Database {

@@ -10,7 +10,7 @@ use sqlx::{Arguments, Postgres};
 use super::schema::Layout;
 use super::wire::{Text, Timestamp, bind};
 use crate::clock::Expiry;
-use crate::database::parts::{self, Kind, Part};
+use crate::database::parts::{self, Effect, Part};
 use crate::database::{Change, DatabaseError, Home, RecordId};
 
 /// What a key without TTL has in a session table: `'infinity'` would break the users' own `expire - now()`.
@@ -48,14 +48,14 @@ impl Statement {
         for part in parts::of(changes, |id| layout.stored_key(id))? {
             statement.parts += 1;
             let name = statement.parts;
-            match (part.kind, part.home) {
-                (Kind::Put, Home::Session(_)) => statement.put_sessions(name, layout.quoted(part.home)?, &part)?,
-                (Kind::Put, Home::Keys) => statement.put_keys(name, &part)?,
-                (Kind::Delete, Home::Session(_)) => {
+            match (part.effect, part.home) {
+                (Effect::Put, Home::Session(_)) => statement.put_sessions(name, layout.quoted(part.home)?, &part)?,
+                (Effect::Put, Home::Keys) => statement.put_keys(name, &part)?,
+                (Effect::Delete, Home::Session(_)) => {
                     statement.delete_sessions(name, layout.quoted(part.home)?, &part)?
                 }
-                (Kind::Delete, Home::Keys) => statement.delete_keys(name, &part)?,
-                (Kind::Expire, home) => {
+                (Effect::Delete, Home::Keys) => statement.delete_keys(name, &part)?,
+                (Effect::Expire, home) => {
                     match home {
                         Home::Session(_) => statement.expire_sessions(name, layout.quoted(home)?, &part)?,
                         Home::Keys => statement.expire_keys(name, &part)?,
@@ -173,15 +173,16 @@ impl Statement {
 
     fn put_keys(&mut self, name: usize, part: &Part<'_>) -> Result<(), DatabaseError> {
         let (databases, keys) = self.bind_keys(part)?;
+        let kinds = self.bind(part.rows.iter().map(|row| row.kind).bind_iter())?;
         let values = self.bind(part.rows.iter().map(|row| row.value).bind_iter())?;
         let expiries = self.bind_expiries(part)?;
         self.named(
             name,
             &format!(
                 "insert into sojourn_keys (database, key, type, value, expires_at)
-                 select e.database, e.key, 'string', e.value, e.expires_at
-                   from unnest({databases}::smallint[], {keys}::bytea[], {values}::bytea[], {expiries}::timestamptz[])
-                        as e(database, key, value, expires_at)
+                 select e.database, e.key, e.type, e.value, e.expires_at
+                   from unnest({databases}::smallint[], {keys}::bytea[], {kinds}::text[], {values}::bytea[], {expiries}::timestamptz[])
+                        as e(database, key, type, value, expires_at)
                   where exists (select from owner)
                      on conflict (database, key) do update
                     set type = excluded.type, value = excluded.value, expires_at = excluded.expires_at"

@@ -10,7 +10,7 @@ use super::Writer;
 use super::errors::{classify, outage};
 use super::read::Known;
 use super::wire::{Text, bind};
-use crate::database::parts::{self, Kind, Part};
+use crate::database::parts::{self, Effect, Part};
 use crate::database::{Change, DatabaseError, Home, RecordId};
 
 impl Writer {
@@ -58,7 +58,7 @@ fn question(known: &Known, parts: &[Part<'_>]) -> Result<(String, PgArguments), 
             }
         };
         // The lock that the change itself takes: somebody may hold one that stops a delete only, as a foreign key does.
-        let lock = if part.kind == Kind::Delete { "update" } else { "no key update" };
+        let lock = if part.effect == Effect::Delete { "update" } else { "no key update" };
         let there = format!("select e.ord from {rows} join {table} as t on {matches}");
         // The delete takes the lock on the table that every change needs; without it, an index that is being made would
         // stop the commits and not this question.

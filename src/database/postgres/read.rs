@@ -12,7 +12,7 @@ use super::errors::{classify, outage};
 use super::schema::Layout;
 use super::wire::{Text, Timestamp};
 use crate::clock::Expiry;
-use crate::database::{DatabaseError, Home, RecordId, StoredKey, Value};
+use crate::database::{DatabaseError, Home, Kind, RecordId, StoredKey, StoredValue, Value};
 
 /// A query that its arguments are bound to.
 type Bound = Query<'static, Postgres, PgArguments>;
@@ -60,7 +60,7 @@ impl Known {
     }
 
     /// The values of these records, in their order.
-    pub async fn load(&self, ids: &[RecordId]) -> Result<Vec<Option<Value>>, DatabaseError> {
+    pub async fn load(&self, ids: &[RecordId]) -> Result<Vec<Option<StoredValue>>, DatabaseError> {
         let mut values = vec![None; ids.len()];
         let mut homes: Vec<Home> = ids.iter().map(|id| id.home).collect();
         homes.sort_unstable();
@@ -72,7 +72,7 @@ impl Known {
             let rows = match self.layout.table(home)? {
                 Some(table) => {
                     let sql = format!(
-                        "select e.ord, t.sess::text
+                        "select e.ord, 'string', t.sess::text
                            from unnest($1::text[]) with ordinality as e(sid, ord) join {} as t on t.sid = e.sid",
                         table.quoted
                     );
@@ -125,7 +125,7 @@ fn is_dead(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Io(_)) || super::errors::code(error).is_some_and(|code| code.starts_with("57P0"))
 }
 
-const KEYS_VALUES: &str = "select e.ord, t.value
+const KEYS_VALUES: &str = "select e.ord, t.type, t.value
                            from unnest($1::smallint[], $2::bytea[]) with ordinality as e(database, key, ord)
                            join sojourn_keys as t on t.database = e.database and t.key = e.key";
 
@@ -141,12 +141,12 @@ fn session_page(table: &str, from_a_key: bool) -> String {
 
 fn keys_page(from_a_key: bool) -> &'static str {
     if from_a_key {
-        "select database, key, case when expires_at >= '9999-12-31' then null else expires_at end
+        "select database, key, case when expires_at >= '9999-12-31' then null else expires_at end, type
            from sojourn_keys
           where (database, key) > ($3, $4) and (expires_at is null or expires_at >= $1)
           order by database, key limit $2"
     } else {
-        "select database, key, case when expires_at >= '9999-12-31' then null else expires_at end
+        "select database, key, case when expires_at >= '9999-12-31' then null else expires_at end, type
            from sojourn_keys
           where $3::smallint is null and $4::bytea is null and (expires_at is null or expires_at >= $1)
           order by database, key limit $2"
@@ -160,7 +160,7 @@ fn expiry(row: &PgRow, index: usize) -> Result<Expiry, sqlx::Error> {
 fn session_key(row: &PgRow, prefix: &[u8]) -> Result<StoredKey, sqlx::Error> {
     let sid: &str = row.try_get(0)?;
     let key = [prefix, sid.as_bytes()].concat();
-    Ok(StoredKey { database: 0, key: Arc::from(key), expiry: expiry(row, 1)? })
+    Ok(StoredKey { database: 0, key: Arc::from(key), kind: Kind::String, expiry: expiry(row, 1)? })
 }
 
 fn stored_key(row: &PgRow) -> Result<StoredKey, sqlx::Error> {
@@ -168,12 +168,14 @@ fn stored_key(row: &PgRow) -> Result<StoredKey, sqlx::Error> {
     let key: &[u8] = row.try_get(1)?;
     // Nobody writes a number that is not 0–15; one that somebody did is not lost, but not found under another either.
     let database = u8::try_from(database).unwrap_or(u8::MAX);
-    Ok(StoredKey { database, key: Arc::from(key), expiry: expiry(row, 2)? })
+    let kind = Kind::of_name(row.try_get(3)?);
+    Ok(StoredKey { database, key: Arc::from(key), kind, expiry: expiry(row, 2)? })
 }
 
-fn ordinal_and_value(row: &PgRow) -> Result<(usize, Value), sqlx::Error> {
+fn ordinal_and_value(row: &PgRow) -> Result<(usize, StoredValue), sqlx::Error> {
     let ordinal: i64 = row.try_get(0)?;
+    let kind = Kind::of_name(row.try_get(1)?);
     // `text` and `bytea` are both sent as they are.
-    let value: &[u8] = row.try_get_unchecked(1)?;
-    Ok((usize::try_from(ordinal - 1).unwrap_or(usize::MAX), Arc::from(value)))
+    let value: &[u8] = row.try_get_unchecked(2)?;
+    Ok((usize::try_from(ordinal - 1).unwrap_or(usize::MAX), (kind, Value::from(value))))
 }

@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Row as _, Sqlite, SqliteConnection};
 
 use super::errors::{classify, outage};
 use super::{Table, table, times};
-use crate::database::parts::{self, Kind, Part, Row};
+use crate::database::parts::{self, Effect, Part, Row};
 use crate::database::{Batch, BatchWork, Change, Committed, DatabaseError, Home, RecordId};
 
 /// Rows of one statement: each part is cut into the largest that fit. Every size is a statement to prepare; the largest
@@ -67,13 +67,13 @@ async fn change(
         while let Some(&size) = SIZES.iter().find(|&&size| size <= rows.len()) {
             let (chunk, rest) = rows.split_at(size);
             rows = rest;
-            match part.kind {
-                Kind::Put | Kind::Delete => {
+            match part.effect {
+                Effect::Put | Effect::Delete => {
                     let sql = statement(tables, &part, size)?;
                     let bound = bind(&part, chunk, sqlx::query(AssertSqlSafe(sql)))?;
                     run(connection, bound).await?;
                 }
-                Kind::Expire => committed.missing.extend(expire(connection, tables, &part, chunk).await?),
+                Effect::Expire => committed.missing.extend(expire(connection, tables, &part, chunk).await?),
             }
         }
     }
@@ -84,29 +84,29 @@ async fn change(
 /// The statement of a part for so many rows.
 fn statement(tables: &[Table], part: &Part<'_>, size: usize) -> Result<String, DatabaseError> {
     let rows = |row: &str| vec![row; size].join(", ");
-    Ok(match (part.kind, table(tables, part.home)?) {
-        (Kind::Put, Some(table)) => format!(
+    Ok(match (part.effect, table(tables, part.home)?) {
+        (Effect::Put, Some(table)) => format!(
             "insert into {} (sid, sess, expire) values {}
              on conflict (sid) do update set sess = excluded.sess, expire = excluded.expire",
             table.quoted,
             rows("(?, ?, ?)")
         ),
-        (Kind::Put, None) => format!(
+        (Effect::Put, None) => format!(
             "insert into sojourn_keys (database, key, type, value, expires_at) values {}
              on conflict (database, key) do update
              set type = excluded.type, value = excluded.value, expires_at = excluded.expires_at",
-            rows("(?, ?, 'string', ?, ?)")
+            rows("(?, ?, ?, ?, ?)")
         ),
-        (Kind::Delete, Some(table)) => format!("delete from {} where sid in ({})", table.quoted, rows("?")),
-        (Kind::Delete, None) => {
+        (Effect::Delete, Some(table)) => format!("delete from {} where sid in ({})", table.quoted, rows("?")),
+        (Effect::Delete, None) => {
             format!("delete from sojourn_keys where (database, key) in (values {})", rows("(?, ?)"))
         }
-        (Kind::Expire, Some(table)) => format!(
+        (Effect::Expire, Some(table)) => format!(
             "update {} as t set expire = e.column2 from (values {}) as e where t.sid = e.column1 returning sid",
             table.quoted,
             rows("(?, ?)")
         ),
-        (Kind::Expire, None) => format!(
+        (Effect::Expire, None) => format!(
             "update sojourn_keys as t set expires_at = e.column3 from (values {}) as e
               where t.database = e.column1 and t.key = e.column2 returning database, key",
             rows("(?, ?, ?)")
@@ -120,12 +120,12 @@ fn bind<'q>(part: &Part<'_>, rows: &[Row<'q>], mut query: Bound<'q>) -> Result<B
             Home::Session(_) => query.bind(text(row.key)?),
             Home::Keys => query.bind(row.database).bind(row.key),
         };
-        query = match (part.kind, part.home) {
-            (Kind::Put, Home::Session(_)) => query.bind(text(row.value)?).bind(times::text(row.expiry)?),
-            (Kind::Put, Home::Keys) => query.bind(row.value).bind(nullable(row)?),
-            (Kind::Expire, Home::Session(_)) => query.bind(times::text(row.expiry)?),
-            (Kind::Expire, Home::Keys) => query.bind(nullable(row)?),
-            (Kind::Delete, Home::Session(_) | Home::Keys) => query,
+        query = match (part.effect, part.home) {
+            (Effect::Put, Home::Session(_)) => query.bind(text(row.value)?).bind(times::text(row.expiry)?),
+            (Effect::Put, Home::Keys) => query.bind(row.kind).bind(row.value).bind(nullable(row)?),
+            (Effect::Expire, Home::Session(_)) => query.bind(times::text(row.expiry)?),
+            (Effect::Expire, Home::Keys) => query.bind(nullable(row)?),
+            (Effect::Delete, Home::Session(_) | Home::Keys) => query,
         };
     }
     Ok(query)

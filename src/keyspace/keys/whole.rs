@@ -3,8 +3,8 @@
 use super::super::entry::{Entry, Name};
 use super::super::hot::{SHARDS, Shard};
 use super::{Keys, KeysError, Tickets, note, record};
-use crate::database::Change;
 use crate::database::unit::Ticket;
+use crate::database::{Change, Kind};
 
 impl Keys<'_> {
     /// Deletes all keys of one Redis database, or of all. Needs the whole keyspace locked.
@@ -69,8 +69,8 @@ impl Keys<'_> {
         SHARDS
     }
 
-    /// Calls `visit(key)` with each live key of the selected database in one step. Returns how many there were.
-    pub fn scan_step(&mut self, step: usize, visit: &mut dyn FnMut(&[u8])) -> usize {
+    /// Calls `visit(key, kind)` with each live key of the selected database in one step. Returns how many there were.
+    pub fn scan_step(&mut self, step: usize, visit: &mut dyn FnMut(&[u8], Kind)) -> usize {
         let mut visited = 0;
         let (database, now_ms) = (self.database, self.now_ms);
         let mut scan = |shard: &Shard, seen: &mut Tickets| {
@@ -78,9 +78,9 @@ impl Keys<'_> {
                 if let Some(pending) = &entry.pending {
                     note(seen, &pending.ticket);
                 }
-                if entry.live(now_ms).is_some() {
+                if let Some(life) = entry.live(now_ms) {
                     visited += 1;
-                    visit(&name.key);
+                    visit(&name.key, life.kind);
                 }
             }
         };

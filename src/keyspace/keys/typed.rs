@@ -1,0 +1,127 @@
+//! Values by their kind: what a handler of strings, hashes or sets reads, and how a hash or a set is put back. A value of
+//! another kind is refused before anything of it is read.
+
+use tracing::warn;
+
+use super::super::Keyspace;
+use super::super::collection::{Hash, Set};
+use super::{Keys, KeysError};
+use crate::clock::Expiry;
+use crate::database::{Kind, StoredValue, Value};
+
+/// A collection is written whole at each change: from this size on the log says so, since a hundred changes a second of one
+/// cost the database some 25 MB a second.
+const LARGE_BYTES: usize = 256 * 1024;
+
+/// How often the log says so.
+const LARGE_WARNING_PAUSE_MS: i64 = 60_000;
+
+impl Keys<'_> {
+    /// The kind of a live key's value; counts a hit or a miss. Known without the value.
+    pub fn kind(&mut self, key: &[u8]) -> Option<Kind> {
+        let kind = self.look(key).map(|life| life.kind);
+        self.keyspace.count_lookup(kind.is_some());
+        kind
+    }
+
+    /// The string at a live key; counts a hit or a miss.
+    ///
+    /// # Errors
+    /// [`KeysError::WrongKind`], [`KeysError::Unreadable`], and [`KeysError::Cold`] if only the database has it.
+    pub fn value(&mut self, key: &[u8]) -> Result<Option<Value>, KeysError> {
+        self.of_kind(key, Kind::String)
+    }
+
+    /// The hash at a key, an empty one if there is none; counts a hit or a miss.
+    ///
+    /// # Errors
+    /// As [`Keys::value`].
+    pub fn hash(&mut self, key: &[u8]) -> Result<Hash, KeysError> {
+        Ok(self.of_kind(key, Kind::Hash)?.map_or_else(Hash::default, Hash::of))
+    }
+
+    /// The set at a key, an empty one if there is none; counts a hit or a miss.
+    ///
+    /// # Errors
+    /// As [`Keys::value`].
+    pub fn set(&mut self, key: &[u8]) -> Result<Set, KeysError> {
+        Ok(self.of_kind(key, Kind::Set)?.map_or_else(Set::default, Set::of))
+    }
+
+    /// The value of a live key, whatever its kind; counts a hit or a miss.
+    ///
+    /// # Errors
+    /// [`KeysError::Unreadable`], and [`KeysError::Cold`] if only the database has it.
+    pub fn any_value(&mut self, key: &[u8]) -> Result<Option<StoredValue>, KeysError> {
+        let found = self.look(key).map(|life| (life.kind, life.value.clone()));
+        self.keyspace.count_lookup(found.is_some());
+        match found {
+            None => Ok(None),
+            Some((Kind::Unreadable, _)) => Err(KeysError::Unreadable),
+            Some((_, None)) => Err(KeysError::Cold),
+            Some((kind, Some(value))) => Ok(Some((kind, value))),
+        }
+    }
+
+    /// Puts a hash, with the end that the key has; an empty one deletes the key.
+    ///
+    /// # Errors
+    /// [`KeysError::TooLarge`] and [`KeysError::DatabaseDown`]; nothing has changed then.
+    pub fn put_hash(&mut self, key: &[u8], hash: &Hash) -> Result<(), KeysError> {
+        self.put_collection(key, Kind::Hash, hash.bytes(), hash.is_empty())
+    }
+
+    /// Puts a set, with the end that the key has; an empty one deletes the key.
+    ///
+    /// # Errors
+    /// As [`Keys::put_hash`].
+    pub fn put_set(&mut self, key: &[u8], set: &Set) -> Result<(), KeysError> {
+        self.put_collection(key, Kind::Set, set.bytes(), set.is_empty())
+    }
+
+    fn of_kind(&mut self, key: &[u8], kind: Kind) -> Result<Option<Value>, KeysError> {
+        match self.kind(key) {
+            None => Ok(None),
+            Some(Kind::Unreadable) => Err(KeysError::Unreadable),
+            Some(other) if other != kind => Err(KeysError::WrongKind),
+            Some(_) => match self.look(key).and_then(|life| life.value.clone()) {
+                Some(value) => Ok(Some(value)),
+                None => Err(KeysError::Cold),
+            },
+        }
+    }
+
+    fn put_collection(&mut self, key: &[u8], kind: Kind, bytes: &Value, is_empty: bool) -> Result<(), KeysError> {
+        if is_empty {
+            return self.delete(key).map(|_was_there| ());
+        }
+        let (before, expiry) = match self.look(key) {
+            Some(life) => (life.value.clone().filter(|_| life.kind == kind), life.expiry),
+            None => (None, Expiry::NEVER),
+        };
+        // One that was allowed to grow larger may still shrink.
+        let bytes_max = self.keyspace.value_bytes_max().max(before.as_ref().map_or(0, |before| before.len()));
+        if bytes.len() > bytes_max {
+            return Err(KeysError::TooLarge);
+        }
+        if before.as_ref() == Some(bytes) {
+            // There is nothing to commit, but for WATCH it is a change, as in Redis.
+            self.keyspace.watches.changed(self.database, key);
+            return Ok(());
+        }
+        self.keyspace.note_collection(bytes.len(), self.now_ms);
+        self.put_as(key, kind, bytes, expiry)
+    }
+}
+
+impl Keyspace {
+    /// Says now and then that a large collection was changed. The key stays unnamed: it may be a secret.
+    fn note_collection(&self, bytes: usize, now_ms: i64) {
+        if bytes >= LARGE_BYTES && self.large_warning.is_due(now_ms, LARGE_WARNING_PAUSE_MS) {
+            warn!(
+                bytes,
+                "a hash or set of this size was changed; each change writes all of it to the database, so keep collections small"
+            );
+        }
+    }
+}
