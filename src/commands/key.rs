@@ -4,6 +4,7 @@
 use super::error::CommandError;
 use super::string::{ALL_WORDS, FIRST_WORD};
 use super::table::{CommandResult, Flag, Group, Handler, KeyPositions, Loads, Row};
+use crate::config::EventClass;
 use crate::keyspace::Keys;
 use crate::protocol::{Reply, Request};
 
@@ -100,7 +101,10 @@ pub const ROWS: &[Row] = &[
 fn del(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
     let mut deleted = 0;
     for key in &request[1..] {
-        deleted += i64::from(keys.delete(key)?);
+        if keys.delete(key)? {
+            deleted += 1;
+            keys.notify(EventClass::Generic, "del", key);
+        }
     }
     Ok(Reply::Integer(deleted))
 }
@@ -134,8 +138,15 @@ fn move_key(keys: &mut Keys<'_>, request: &Request) -> Result<(), CommandError> 
         return Err(CommandError::other("ERR no such key"));
     };
     if from != to {
+        let replaces = keys.expiry(to).is_some();
         keys.put(to, &value, expiry)?;
+        if replaces {
+            // To Redis the target is another key, in the place of one that it deletes.
+            keys.notify(EventClass::New, "new", to);
+        }
         keys.delete(from)?;
+        keys.notify(EventClass::Generic, "rename_from", from);
+        keys.notify(EventClass::Generic, "rename_to", to);
     }
     Ok(())
 }

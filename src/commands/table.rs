@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 
 use super::error::CommandError;
 use super::{
-    acl, admin, client, cluster, config, connection, expire, info, introspect, key, object, scan, string,
+    acl, admin, client, cluster, config, connection, expire, info, introspect, key, object, pubsub, scan, string,
     string_number, string_range, transaction, wait,
 };
 use crate::app::{App, Client};
@@ -63,6 +63,8 @@ pub enum Group {
     Server,
     /// MULTI and its like.
     Transactions,
+    /// Messages between clients.
+    PubSub,
     /// CLUSTER, refused.
     Cluster,
 }
@@ -96,6 +98,16 @@ pub enum Flag {
     Access,
     /// Uses what the first of its keys holds, and only writes the others.
     AccessFirst,
+    /// Concerns channels.
+    PubSub,
+    /// All its words are channels that a user needs the right to.
+    Channels,
+    /// All its words are patterns of channels, of which a user needs the right to the very same.
+    ChannelPatterns,
+    /// Its first word is a channel that a user needs the right to.
+    FirstChannel,
+    /// Allowed to a client of RESP2 that listens to channels.
+    WhileListening,
     /// Counts as `@connection` in the ACL categories, though its group in the documentation is another.
     Connection,
 }
@@ -168,6 +180,17 @@ impl Row {
         if self.arity < 0 { words >= expected } else { words == expected }
     }
 
+    /// Which words of a request of this many words are channels or patterns of them.
+    pub fn channels(&self, words: usize) -> std::ops::Range<usize> {
+        if self.has(Flag::FirstChannel) {
+            1..words.min(2)
+        } else if self.has(Flag::Channels) || self.has(Flag::ChannelPatterns) {
+            1..words
+        } else {
+            0..0
+        }
+    }
+
     /// The subcommands of a container; none of any other command.
     #[must_use]
     pub fn subcommands(&self) -> &'static [Self] {
@@ -218,6 +241,7 @@ impl Group {
             Self::Connection => "connection",
             Self::Server => "server",
             Self::Transactions => "transactions",
+            Self::PubSub => "pubsub",
             Self::Cluster => "cluster",
         }
     }
@@ -233,6 +257,7 @@ static FAMILIES: &[&[Row]] = &[
     object::ROWS,
     scan::ROWS,
     transaction::ROWS,
+    pubsub::ROWS,
     wait::ROWS,
     connection::ROWS,
     client::ROWS,

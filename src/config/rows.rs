@@ -342,6 +342,18 @@ pub const ROWS: &[Row] = &[
         show: |settings| settings.key_bytes_max.to_string(),
     },
     Row {
+        name: "notify-keyspace-events",
+        syntax: Syntax::Text {
+            placeholder: "CLASSES",
+            expected: "letters of Ag$lshzxeKEtmdn, such as Egx, or nothing",
+        },
+        default: "",
+        help: "which changes of keys are published to subscribers, by Redis's letters; empty for none",
+        changes: Changes::AnyTime,
+        apply: |settings, given| put(&mut settings.notify_keyspace_events, given.event_classes()),
+        show: |settings| settings.notify_keyspace_events.to_string(),
+    },
+    Row {
         name: "create-tables",
         syntax: Syntax::YesNo,
         default: "yes",

@@ -4,6 +4,7 @@
 
 pub mod counts;
 pub mod entry;
+pub mod events;
 pub mod expiry;
 pub mod hot;
 pub mod keys;
@@ -25,6 +26,7 @@ use crate::database::write_through::WriteThrough;
 use crate::telemetry::metrics::Metrics;
 use counts::Counts;
 use entry::{Life, Name};
+use events::Events;
 use hot::{Access, Hot, Spot};
 pub use keys::{Keys, KeysError, Tickets};
 use load::{LOADS_WAITING_MAX, LoadRequest};
@@ -41,6 +43,8 @@ pub struct Keyspace {
     pub touches: Touches,
     /// Who watches what.
     pub watches: Watches,
+    /// What is told to subscribers.
+    pub events: Events,
     write_through: Arc<WriteThrough>,
     session_tables: SessionTables,
     clock: Clock,
@@ -76,6 +80,7 @@ impl Keyspace {
             counts: Counts::default(),
             touches: Touches::new(touch_interval),
             watches: Watches::default(),
+            events: Events::new(Arc::clone(&metrics)),
             write_through,
             session_tables,
             clock,

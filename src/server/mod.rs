@@ -3,6 +3,7 @@
 
 pub mod accept;
 mod connections;
+mod events;
 mod input;
 pub mod listen;
 mod open_files;
@@ -21,7 +22,7 @@ use parking_lot::RwLock;
 use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
 
-use crate::app::{App, Clients, Limits, Seats, Users};
+use crate::app::{App, Clients, Limits, PubSub, Seats, Users};
 use crate::clock::Clock;
 use crate::commands::{acl, table};
 use crate::config::{Durability, Loaded};
@@ -110,6 +111,8 @@ pub async fn run(loaded: Loaded, options: Options, shutdown: impl Future<Output 
         Arc::clone(&write_through),
         Arc::clone(&metrics),
     );
+    keyspace.events.set_classes(settings.notify_keyspace_events);
+    let pubsub = Arc::new(PubSub::new(Arc::clone(&metrics)));
     let stop_limit = settings.shutdown_timeout;
     let exporter = export(&loaded, &metrics, tls.as_ref())?;
     let app = Arc::new(App {
@@ -123,6 +126,7 @@ pub async fn run(loaded: Loaded, options: Options, shutdown: impl Future<Output 
         database: RwLock::new(database.description()),
         metrics,
         clients: Clients::default(),
+        pubsub,
         seats: Seats::default(),
         run_id,
         port: address.port(),
@@ -162,6 +166,7 @@ async fn serve_until(
         tasks.spawn(accept::accept(listener, Arc::clone(&app), Arc::clone(&workers), stopping.clone()));
     }
     tasks.spawn(expire(Arc::clone(&app), Ticks::every(EXPIRE_TICK, &stopping)));
+    tasks.spawn(events::deliver(Arc::clone(&app), stopping.clone()));
     if let Some(tls) = &app.tls {
         tasks.spawn(follow_certificates(Arc::clone(tls), Ticks::every(CERTIFICATES_TICK, &stopping)));
     }
