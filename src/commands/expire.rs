@@ -224,7 +224,7 @@ fn pexpiretime(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
 fn show_end(keys: &mut Keys<'_>, request: &Request, show: fn(i64, i64) -> i64) -> CommandResult {
     let key = &request[1];
     // `exists` counts the hit or miss, which `expiry` does not.
-    let expiry = if keys.exists(key) { keys.expiry(key) } else { None };
+    let expiry = if keys.exists_to_read(key) { keys.expiry(key) } else { None };
     Ok(Reply::Integer(match expiry.map(Expiry::as_ms) {
         None => NO_KEY,
         Some(None) => NO_EXPIRY,

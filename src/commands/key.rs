@@ -110,12 +110,12 @@ fn del(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
 }
 
 fn exists(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
-    let found = request[1..].iter().map(|key| i64::from(keys.exists(key))).sum();
+    let found = request[1..].iter().map(|key| i64::from(keys.exists_to_read(key))).sum();
     Ok(Reply::Integer(found))
 }
 
 fn type_of(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
-    Ok(Reply::Simple(if keys.exists(&request[1]) { "string" } else { "none" }))
+    Ok(Reply::Simple(if keys.exists_to_read(&request[1]) { "string" } else { "none" }))
 }
 
 fn rename(keys: &mut Keys<'_>, request: &Request) -> CommandResult {

@@ -124,9 +124,6 @@ impl<'a> Keys<'a> {
     pub fn exists(&mut self, key: &[u8]) -> bool {
         let exists = self.expiry(key).is_some();
         self.keyspace.count_lookup(exists);
-        if !exists {
-            self.notify_miss(key);
-        }
         exists
     }
 

@@ -25,7 +25,7 @@ use tracing::{info, warn};
 use crate::app::{App, Clients, Limits, PubSub, Seats, Users};
 use crate::clock::Clock;
 use crate::commands::{acl, table};
-use crate::config::{Durability, Loaded};
+use crate::config::{Durability, EventClass, Loaded};
 use crate::database::write_through::{Status, WriteThrough};
 use crate::database::{self, Database, DatabaseError, DatabaseSettings};
 use crate::keyspace::Keyspace;
@@ -38,6 +38,9 @@ use listen::Listener;
 
 /// How often the shards are asked whether a key has ended: one look at a number each, microseconds in all.
 const EXPIRE_TICK: Duration = Duration::from_millis(100);
+
+/// The same where somebody is to be told of each key as it ends.
+const EXPIRE_TICK_TOLD: Duration = Duration::from_millis(10);
 
 /// How often the files of TLS are looked at: a few pages that the kernel has in memory.
 const CERTIFICATES_TICK: Duration = Duration::from_secs(2);
@@ -216,6 +219,13 @@ impl Ticks {
         Self { interval, stopping: stopping.clone() }
     }
 
+    /// Changes how often it comes.
+    fn follow(&mut self, period: Duration) {
+        if self.interval.period() != period {
+            *self = Self::every(period, &self.stopping);
+        }
+    }
+
     /// Waits for the next one; `false` when the server stops.
     async fn next(&mut self) -> bool {
         tokio::select! {
@@ -232,6 +242,8 @@ async fn expire(app: Arc<App>, mut ticks: Ticks) {
             app.keyspace.expire();
             app.keyspace.watches.sweep();
         }
+        let is_told = app.keyspace.events.classes().wants(EventClass::Expired);
+        ticks.follow(if is_told { EXPIRE_TICK_TOLD } else { EXPIRE_TICK });
     }
 }
 

@@ -12,7 +12,7 @@ fn script_commands() -> Vec<Vec<String>> {
     let steps = SCRIPTS.iter().flat_map(|(name, text)| parse(name, text));
     let commands = steps.filter_map(|step| match step.action {
         Action::Command(words) => Some(words),
-        Action::Raw(..) | Action::Closed | Action::Wait(_) => None,
+        Action::Raw(_) | Action::Push | Action::Closed | Action::Wait(_) => None,
     });
     commands.map(|words| words.iter().map(|word| String::from_utf8_lossy(word).to_lowercase()).collect()).collect()
 }

@@ -26,6 +26,15 @@ impl Keys<'_> {
         self.notify(EventClass::Miss, "keymiss", key);
     }
 
+    /// [`Keys::exists`] of a command that reads: it tells of a miss.
+    pub fn exists_to_read(&mut self, key: &[u8]) -> bool {
+        let exists = self.exists(key);
+        if !exists {
+            self.notify_miss(key);
+        }
+        exists
+    }
+
     /// Publishes a message once all of this EXEC is committed: it may tell of it.
     pub fn publish(&mut self, channel: Bytes, payload: Bytes) {
         self.notices.push(Notice::Message { channel, payload });
