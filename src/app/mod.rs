@@ -117,7 +117,8 @@ impl App {
         if self.pubsub.is_silent() {
             return;
         }
-        let (classes, database, key) = (self.keyspace.events.classes(), name.database, Bytes::copy_from_slice(&name.key));
+        let (classes, database, key) =
+            (self.keyspace.events.classes(), name.database, Bytes::copy_from_slice(&name.key));
         let event = Bytes::from_static(event.as_bytes());
         if classes.by_key() {
             self.publish(&Bytes::from([format!("__keyspace@{database}__:").as_bytes(), &key].concat()), &event);

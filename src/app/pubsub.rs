@@ -80,7 +80,9 @@ impl PubSub {
             audience.values().for_each(|mailbox| mailbox.deliver(Reply::Push(words()), mailbox_bytes_max));
             receivers += audience.len();
         }
-        for (pattern, audience) in audiences[Kind::Pattern as usize].iter().filter(|(pattern, _)| glob::matches(pattern, channel)) {
+        for (pattern, audience) in
+            audiences[Kind::Pattern as usize].iter().filter(|(pattern, _)| glob::matches(pattern, channel))
+        {
             let words = || [pattern, channel, payload].map(|word| Reply::Bulk(word.clone()));
             let words = || std::iter::once(Reply::text("pmessage")).chain(words()).collect();
             audience.values().for_each(|mailbox| mailbox.deliver(Reply::Push(words()), mailbox_bytes_max));

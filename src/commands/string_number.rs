@@ -111,12 +111,7 @@ fn incrbyfloat(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
     Ok(Reply::Bulk(Bytes::from(new)))
 }
 
-fn put_keeping_expiry(
-    keys: &mut Keys<'_>,
-    key: &[u8],
-    value: &[u8],
-    event: &'static str,
-) -> Result<(), CommandError> {
+fn put_keeping_expiry(keys: &mut Keys<'_>, key: &[u8], value: &[u8], event: &'static str) -> Result<(), CommandError> {
     let expiry = keys.expiry(key).unwrap_or(Expiry::NEVER);
     keys.put(key, value, expiry)?;
     keys.notify(EventClass::String, event, key);

@@ -3,8 +3,8 @@
 //! README's table derive from it; nothing of it is typed again.
 
 mod markdown;
+mod unknown;
 
-use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use ahash::AHashMap;
@@ -21,6 +21,7 @@ use crate::keyspace::Keys;
 use crate::protocol::{Reply, Request};
 
 pub use markdown::markdown;
+use unknown::{unknown_command, unknown_subcommand};
 
 /// What a handler answers.
 pub type CommandResult = Result<Reply, CommandError>;
@@ -178,17 +179,6 @@ impl Row {
     pub fn accepts(&self, words: usize) -> bool {
         let expected = usize::try_from(self.arity.unsigned_abs()).unwrap_or(usize::MAX);
         if self.arity < 0 { words >= expected } else { words == expected }
-    }
-
-    /// Which words of a request of this many words are channels or patterns of them.
-    pub fn channels(&self, words: usize) -> std::ops::Range<usize> {
-        if self.has(Flag::FirstChannel) {
-            1..words.min(2)
-        } else if self.has(Flag::Channels) || self.has(Flag::ChannelPatterns) {
-            1..words
-        } else {
-            0..0
-        }
     }
 
     /// The subcommands of a container; none of any other command.
@@ -353,32 +343,6 @@ pub fn resolve(request: &[Bytes]) -> Result<&'static Row, CommandError> {
     } else {
         Err(CommandError::WrongArity { command: full_name(row).to_owned() })
     }
-}
-
-/// How many bytes of a wrong name, and of the words after it, its error shows.
-const SHOWN_BYTES_MAX: usize = 128;
-
-fn shown(word: &[u8], bytes_max: usize) -> Cow<'_, str> {
-    String::from_utf8_lossy(&word[..word.len().min(bytes_max)])
-}
-
-fn unknown_command(request: &[Bytes]) -> CommandError {
-    let mut words = request.iter();
-    let name = shown(words.next().map_or(&[][..], |word| word), SHOWN_BYTES_MAX);
-    let mut seen = String::new();
-    for word in words {
-        if seen.len() >= SHOWN_BYTES_MAX {
-            break;
-        }
-        let word = shown(word, SHOWN_BYTES_MAX - seen.len());
-        seen.extend(["'", &*word, "' "]);
-    }
-    CommandError::other(format!("ERR unknown command '{name}', with args beginning with: {seen}"))
-}
-
-fn unknown_subcommand(container: &Row, word: &[u8]) -> CommandError {
-    let (word, container) = (shown(word, SHOWN_BYTES_MAX), container.name.to_ascii_uppercase());
-    CommandError::other(format!("ERR unknown subcommand '{word}'. Try {container} HELP."))
 }
 
 /// The position of a row of this table among [`names`], for counters that are kept in an array.

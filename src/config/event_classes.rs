@@ -3,7 +3,19 @@
 
 use std::fmt;
 
-use super::value::{Given, Invalid};
+use super::rows::{Changes, Row, put};
+use super::value::{Given, Invalid, Syntax};
+
+/// `notify-keyspace-events`.
+pub(super) const ROW: Row = Row {
+    name: "notify-keyspace-events",
+    syntax: Syntax::Text { placeholder: "CLASSES", expected: "letters of Ag$lshzxeKEtmdn, such as Egx, or nothing" },
+    default: "",
+    help: "which changes of keys are published to subscribers, by Redis's letters; empty for none",
+    changes: Changes::AnyTime,
+    apply: |settings, given| put(&mut settings.notify_keyspace_events, given.event_classes()),
+    show: |settings| settings.notify_keyspace_events.to_string(),
+};
 
 /// A kind of event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +125,8 @@ impl fmt::Display for EventClasses {
     /// As CONFIG GET shows them. `A` hides `n`, as in Redis.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let has_all = self.0 & Self::ALL == Self::ALL;
-        let hidden = |letter| has_all && Self::bits_of(letter).is_some_and(|bit| bit & (Self::ALL | Self::ALL + 1) != 0);
+        let hideable = Self::ALL | (1 << EventClass::New as u16);
+        let hidden = |letter| has_all && Self::bits_of(letter).is_some_and(|bit| bit & hideable != 0);
         if has_all {
             formatter.write_str("A")?;
         }
@@ -150,7 +163,11 @@ mod tests {
             ("g$lshzxetd", "A"),
             ("EKxe$nmd", "$xednKEm"),
         ] {
-            assert_eq!(EventClasses::parse(given).map(|classes| classes.to_string()).as_deref(), Some(shown), "{given}");
+            assert_eq!(
+                EventClasses::parse(given).map(|classes| classes.to_string()).as_deref(),
+                Some(shown),
+                "{given}"
+            );
         }
         for refused in ["KEAQ", " ", "a", "K E"] {
             assert_eq!(EventClasses::parse(refused), None, "{refused}");

@@ -209,3 +209,41 @@ fn take(taken: &mut Vec<Notice>, group: Group, is_told: bool) {
         taken.extend(group.notices);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::unit::Ticket;
+
+    fn message(bytes: usize) -> Notices {
+        let notice = Notice::Message { channel: Bytes::from_static(b"c"), payload: Bytes::from(vec![b'x'; bytes]) };
+        [notice].into_iter().collect()
+    }
+
+    #[test]
+    fn what_waits_is_bounded_and_what_is_dropped_is_counted() {
+        let metrics = Arc::new(Metrics::new(&[]));
+        let events = Events::new(Arc::clone(&metrics));
+        let pending: Tickets = [Ticket::default()].into_iter().collect();
+        for _ in 0..3 {
+            events.hold(message(HELD_BYTES_MAX / 2 - 1_000), pending.clone());
+        }
+        events.hold(message(10), Tickets::new());
+        assert_eq!((events.take_settled().len(), metrics.events_dropped.get()), (1, 1));
+        assert!(events.any_waits() && events.held.lock().groups.len() == 2);
+    }
+
+    #[test]
+    fn however_many_wait_what_waits_for_nothing_gets_its_turn() {
+        let events = Events::new(Arc::new(Metrics::new(&[])));
+        let pending: Tickets = [Ticket::default()].into_iter().collect();
+        for _ in 1..LOOKED_THROUGH_MAX {
+            events.hold(message(1), pending.clone());
+        }
+        events.hold(message(1), Tickets::new());
+        events.hold(message(1), Tickets::new());
+        assert_eq!(events.take_settled().len(), 1, "a look is bounded");
+        assert_eq!(events.take_settled().len(), 1);
+        assert_eq!(events.held.lock().groups.len(), LOOKED_THROUGH_MAX - 1);
+    }
+}

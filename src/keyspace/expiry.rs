@@ -2,10 +2,10 @@
 //! before DBSIZE counts. No command waits for it, since every look at an entry compares its end with the time; the
 //! records leave the database by the writer's prune.
 
-use super::events::{Notice, Notices};
-use super::keys::Tickets;
 use super::Keyspace;
+use super::events::{Notice, Notices};
 use super::hot::{SHARDS, Shard};
+use super::keys::Tickets;
 use crate::config::EventClass;
 
 impl Keyspace {

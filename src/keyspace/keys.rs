@@ -13,7 +13,7 @@ use super::entry::{Entry, Life, Name};
 use super::events::Notices;
 use super::hot::{Locked, Spot};
 use crate::clock::Expiry;
-use crate::config::EventClasses;
+use crate::config::{EventClass, EventClasses};
 use crate::database::unit::{Outcome, Ticket, Unit, Work};
 use crate::database::{Change, Home, RecordId, Value};
 
@@ -146,7 +146,7 @@ impl<'a> Keys<'a> {
             self.lengthen(spot, key, expiry)?;
         } else if expiry.is_past(now_ms) {
             if !self.delete(key)? {
-                self.notify_new(spot, key);
+                self.notify(EventClass::New, "new", key);
             }
         } else {
             let former = former.map(|life| (life.home, life.recorded));

@@ -20,7 +20,9 @@ fn subscribers_that_never_read() {
         settings: &["--client-output-buffer-limit", "pubsub 8mb 2mb 60"],
         ..Attack::new(
             "subscribers_that_never_read",
-            format!("{count} subscribers that read nothing of {messages} messages of 64 KiB, with a limit of 8 MiB each"),
+            format!(
+                "{count} subscribers that read nothing of {messages} messages of 64 KiB, with a limit of 8 MiB each"
+            ),
             |subject| {
                 let slow: Vec<_> = (0..so_many(10, 50)).map(|_| subject.stream()).collect();
                 for mut stream in &slow {

@@ -43,7 +43,9 @@ impl Heard {
         self.fence.call(&["SET", FENCE, "1"]).expect("a reply");
         let mut events = Vec::new();
         loop {
-            let Frame::Aggregate(_, Some(words)) = self.listener.read().expect("a message") else { panic!("no message") };
+            let Frame::Aggregate(_, Some(words)) = self.listener.read().expect("a message") else {
+                panic!("no message")
+            };
             let text = |at: usize| String::from_utf8_lossy(words[at].bytes().unwrap_or_default()).into_owned();
             let (channel, message) = (text(2), text(3));
             if channel.ends_with(":set") && message == FENCE {

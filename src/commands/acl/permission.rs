@@ -1,6 +1,7 @@
 //! Whether a user may do what a request asks for, and what is answered if not. Only clients whose user may not do everything
 //! come here.
 
+use std::ops::Range;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -44,10 +45,20 @@ fn check_selector(selector: &Selector, row: &'static Row, request: &[Bytes]) -> 
         return Err(Denied::Command);
     }
     check_keys(selector, row, request)?;
-    let denied = row.channels(request.len()).find(|position| {
-        !allows_channel(selector, row.has(Flag::ChannelPatterns), &request[*position])
-    });
+    let denied = channels(row, request.len())
+        .find(|position| !allows_channel(selector, row.has(Flag::ChannelPatterns), &request[*position]));
     denied.map_or(Ok(()), |position| Err(Denied::Channel(position)))
+}
+
+/// Which words of a request of this many words are channels, or patterns of them.
+fn channels(row: &Row, words: usize) -> Range<usize> {
+    if row.has(Flag::FirstChannel) {
+        1..words.min(2)
+    } else if row.has(Flag::Channels) || row.has(Flag::ChannelPatterns) {
+        1..words
+    } else {
+        0..0
+    }
 }
 
 fn check_keys(selector: &Selector, row: &Row, request: &[Bytes]) -> Result<(), Denied> {
