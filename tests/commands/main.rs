@@ -12,6 +12,7 @@ mod bad_input;
 mod coverage;
 mod differential;
 mod events;
+mod listeners;
 mod pipelines;
 mod scan;
 mod script;
