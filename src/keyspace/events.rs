@@ -6,6 +6,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use ahash::RandomState;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -183,7 +184,10 @@ impl Held {
     /// Takes those that older ones do not concern, which wait for something else.
     fn take_out_of_turn(&mut self, taken: &mut Vec<Notice>) {
         let looked_through = self.groups.len().min(LOOKED_THROUGH_MAX);
-        let mut waiting: HashSet<Name> = HashSet::new();
+        if !self.groups.iter().take(looked_through).any(|group| group.verdict().is_some()) {
+            return;
+        }
+        let mut waiting: HashSet<Name, RandomState> = HashSet::default();
         let mut kept = Vec::with_capacity(looked_through);
         for group in self.groups.drain(..looked_through) {
             let overtakes = || group.notices.iter().filter_map(Notice::name).any(|name| waiting.contains(name));

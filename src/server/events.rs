@@ -2,11 +2,16 @@
 //! them are told in the same order; it never waits for a subscriber.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
 use crate::app::App;
 use crate::keyspace::events::Notice;
+
+/// How long nobody looks again while some wait for their commit: each look goes through them, and under load there is always
+/// something new.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// Tells until the server stops.
 pub(super) async fn deliver(app: Arc<App>, mut stopping: watch::Receiver<bool>) {
@@ -22,6 +27,9 @@ pub(super) async fn deliver(app: Arc<App>, mut stopping: watch::Receiver<bool>) 
                     app.publish(&channel, &payload);
                 }
             }
+        }
+        if events.any_waits() {
+            tokio::time::sleep(PAUSE).await;
         }
         tokio::select! {
             () = events.arrived() => {}
