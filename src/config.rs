@@ -5,6 +5,7 @@
 mod buffer_limit;
 pub mod database_url;
 mod document;
+mod event_classes;
 mod load;
 mod reading;
 mod rows;
@@ -19,6 +20,7 @@ use std::time::Duration;
 pub use buffer_limit::{BufferLimit, BufferLimits};
 pub use database_url::{each_host, masked_url};
 pub use document::markdown_table;
+pub use event_classes::{EventClass, EventClasses};
 pub use load::{ConfigError, load};
 pub use rows::{Changes, ROWS, Row};
 pub use runtime::{SetError, matching, set, set_all};
@@ -133,6 +135,7 @@ pub struct Settings {
     pub client_query_buffer_limit: usize,
     pub client_output_buffer_limit: BufferLimits,
     pub key_bytes_max: usize,
+    pub notify_keyspace_events: EventClasses,
     pub create_tables: bool,
     pub database_timezone: Option<String>,
     pub prune_interval: Duration,
@@ -171,6 +174,7 @@ impl Settings {
             client_query_buffer_limit: 0,
             client_output_buffer_limit: BufferLimits::none(),
             key_bytes_max: 0,
+            notify_keyspace_events: EventClasses::NONE,
             create_tables: false,
             database_timezone: None,
             prune_interval: Duration::ZERO,

@@ -12,6 +12,7 @@
 //! under it, and `tests/architecture.rs` enforces that.
 
 pub mod clock;
+pub mod glob;
 pub mod config;
 pub mod tls;
 pub mod protocol;

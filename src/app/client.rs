@@ -7,10 +7,11 @@ use bytes::{Bytes, BytesMut};
 
 use super::clients::ClientInfo;
 use super::login::Login;
+use super::pubsub::{Kind, Mailbox, Subscriptions};
 use super::users::Users;
 use crate::database::unit::{Outcome, Ticket};
 use crate::keyspace::watch::Watch;
-use crate::protocol::{Protocol, Request};
+use crate::protocol::{Protocol, Reply, Request};
 
 /// One connection's state.
 #[derive(Debug)]
@@ -27,6 +28,10 @@ pub struct Client {
     pub transaction: Option<Transaction>,
     /// What it watches.
     pub watch: Watch,
+    /// What it listens to; `None` when it listens to nothing.
+    pub subscriptions: Option<Box<Subscriptions>>,
+    /// What the EXEC under way publishes, which waits for its commit; `None` outside.
+    pub unpublished: Option<Vec<(Bytes, Bytes)>>,
     /// Closes the connection once the replies so far are sent (QUIT).
     pub close_after_reply: bool,
     /// Closes it at once: what one EXEC answers reached `client-output-buffer-limit`.
@@ -157,6 +162,8 @@ impl Client {
             login,
             transaction: None,
             watch: Watch::default(),
+            subscriptions: None,
+            unpublished: None,
             close_after_reply: false,
             overruns: false,
             unsaved: Unsaved::default(),
@@ -164,5 +171,38 @@ impl Client {
         };
         client.log_out(users);
         client
+    }
+
+    /// Whether it listens to anything.
+    #[must_use]
+    pub fn listens(&self) -> bool {
+        self.subscriptions.is_some()
+    }
+
+    /// Where its messages are, if it listens.
+    #[must_use]
+    pub fn mailbox(&self) -> Option<&Mailbox> {
+        self.subscriptions.as_ref().map(|subscriptions| &**subscriptions.mailbox())
+    }
+
+    /// Takes the messages that have come; a client that left too many of them is closed.
+    pub fn take_messages(&mut self) -> Vec<Reply> {
+        let Some(mailbox) = self.mailbox() else { return Vec::new() };
+        let messages = mailbox.take();
+        self.overruns |= messages.is_none();
+        messages.unwrap_or_default()
+    }
+
+    /// Listens to nothing any more (RESET, or the last UNSUBSCRIBE).
+    pub fn leave_all(&mut self) {
+        self.subscriptions = None;
+        self.note_subscriptions();
+    }
+
+    /// Shows others what it listens to.
+    pub fn note_subscriptions(&self) {
+        let count = |kind| self.subscriptions.as_ref().map_or(0, |subscriptions| subscriptions.count(kind));
+        let mut shown = self.info.shown.lock();
+        (shown.channels, shown.patterns) = (count(Kind::Channel), count(Kind::Pattern));
     }
 }

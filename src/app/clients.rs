@@ -45,6 +45,10 @@ pub struct Shown {
     pub protocol: u8,
     /// Commands queued in MULTI, -1 outside.
     pub queued: i64,
+    /// How many channels it listens to.
+    pub channels: usize,
+    /// How many patterns it listens to.
+    pub patterns: usize,
     /// As whom it acts.
     pub user: Option<Registered>,
 }
@@ -89,6 +93,13 @@ impl ClientInfo {
     #[must_use]
     pub fn acts_as(&self, incarnation: u64) -> bool {
         self.shown.lock().user.as_ref().is_some_and(|user| user.incarnation == incarnation)
+    }
+
+    /// Whether it listens to channels.
+    #[must_use]
+    pub fn listens(&self) -> bool {
+        let shown = self.shown.lock();
+        shown.channels + shown.patterns > 0
     }
 
     /// Ends the connection, whatever it is doing.

@@ -14,8 +14,32 @@ pub struct Limits {
     query_bytes_max: AtomicUsize,
     idle_timeout_s: AtomicU32,
     auth_timeout_ms: AtomicU64,
-    output: [AtomicUsize; 2],
-    output_soft_s: AtomicU32,
+    output: OutputLimit,
+    listener_output: OutputLimit,
+}
+
+/// One class of `client-output-buffer-limit`.
+#[derive(Debug, Default)]
+struct OutputLimit {
+    hard_bytes: AtomicUsize,
+    soft_bytes: AtomicUsize,
+    soft_s: AtomicU32,
+}
+
+impl OutputLimit {
+    fn follow(&self, limit: &BufferLimit) {
+        self.hard_bytes.store(limit.hard_bytes, Ordering::Relaxed);
+        self.soft_bytes.store(limit.soft_bytes, Ordering::Relaxed);
+        self.soft_s.store(limit.soft_s, Ordering::Relaxed);
+    }
+
+    fn read(&self) -> BufferLimit {
+        BufferLimit {
+            hard_bytes: self.hard_bytes.load(Ordering::Relaxed),
+            soft_bytes: self.soft_bytes.load(Ordering::Relaxed),
+            soft_s: self.soft_s.load(Ordering::Relaxed),
+        }
+    }
 }
 
 impl Limits {
@@ -35,10 +59,8 @@ impl Limits {
         self.idle_timeout_s.store(settings.timeout_s, Ordering::Relaxed);
         let auth_timeout_ms = settings.auth_timeout.as_millis();
         self.auth_timeout_ms.store(u64::try_from(auth_timeout_ms).unwrap_or(u64::MAX), Ordering::Relaxed);
-        let output = settings.client_output_buffer_limit.normal;
-        self.output[0].store(output.hard_bytes, Ordering::Relaxed);
-        self.output[1].store(output.soft_bytes, Ordering::Relaxed);
-        self.output_soft_s.store(output.soft_s, Ordering::Relaxed);
+        self.output.follow(&settings.client_output_buffer_limit.normal);
+        self.listener_output.follow(&settings.client_output_buffer_limit.pubsub);
     }
 
     /// The longest key in bytes (`key-bytes-max`).
@@ -59,14 +81,16 @@ impl Limits {
         self.query_bytes_max.load(Ordering::Relaxed)
     }
 
-    /// How much a client may leave unread (`client-output-buffer-limit`).
+    /// How much a client may leave unread (`client-output-buffer-limit normal`).
     #[must_use]
     pub fn output(&self) -> BufferLimit {
-        BufferLimit {
-            hard_bytes: self.output[0].load(Ordering::Relaxed),
-            soft_bytes: self.output[1].load(Ordering::Relaxed),
-            soft_s: self.output_soft_s.load(Ordering::Relaxed),
-        }
+        self.output.read()
+    }
+
+    /// The same of a client that listens to channels (`client-output-buffer-limit pubsub`).
+    #[must_use]
+    pub fn listener_output(&self) -> BufferLimit {
+        self.listener_output.read()
     }
 
     /// How long a client may stay without its password (`auth-timeout`); `None` for ever.

@@ -4,6 +4,7 @@ pub mod client;
 pub mod clients;
 mod limits;
 pub mod login;
+pub mod pubsub;
 mod seats;
 pub mod users;
 
@@ -11,6 +12,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use parking_lot::RwLock;
 
 use crate::clock::Clock;
@@ -18,12 +20,14 @@ use crate::config::Settings;
 use crate::database::Description;
 use crate::database::write_through::WriteThrough;
 use crate::keyspace::Keyspace;
+use crate::keyspace::entry::Name;
 use crate::telemetry::Logging;
 use crate::telemetry::metrics::Metrics;
 use crate::tls::Tls;
 pub use client::{Client, Transaction};
 pub use clients::{ClientInfo, Clients};
 pub use limits::Limits;
+pub use pubsub::PubSub;
 pub use seats::{Full, Seat, Seats};
 pub use users::{User, Users};
 
@@ -48,6 +52,8 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// All connections.
     pub clients: Clients,
+    /// Who listens to what.
+    pub pubsub: Arc<PubSub>,
     /// Who may connect.
     pub seats: Seats,
     /// Who may log in, and what each may do.
@@ -96,8 +102,30 @@ impl App {
         self.limits.follow(settings);
         self.keyspace.set_value_bytes_max(settings.proto_max_bulk_len);
         self.keyspace.touches.set_interval(settings.touch_interval);
+        self.keyspace.events.set_classes(settings.notify_keyspace_events);
         if let Some(logging) = &self.logging {
             logging.set_level(settings.log_level);
+        }
+    }
+
+    /// Gives a message to all who listen to its channel, and answers to how many.
+    pub fn publish(&self, channel: &Bytes, payload: &Bytes) -> usize {
+        self.pubsub.publish(channel, payload, self.limits.listener_output().hard_bytes)
+    }
+
+    /// Tells those who listen of an event of a key, by the key's channel and by the event's.
+    pub fn publish_event(&self, event: &'static str, name: &Name) {
+        if self.pubsub.is_silent() {
+            return;
+        }
+        let (classes, database, key) =
+            (self.keyspace.events.classes(), name.database, Bytes::copy_from_slice(&name.key));
+        let event = Bytes::from_static(event.as_bytes());
+        if classes.by_key() {
+            self.publish(&Bytes::from([format!("__keyspace@{database}__:").as_bytes(), &key].concat()), &event);
+        }
+        if classes.by_event() {
+            self.publish(&Bytes::from([format!("__keyevent@{database}__:").as_bytes(), &event].concat()), &key);
         }
     }
 

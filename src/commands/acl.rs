@@ -4,6 +4,7 @@
 pub mod category;
 pub mod describe;
 mod file;
+mod listeners;
 mod log;
 pub mod permission;
 pub mod rules;
@@ -260,7 +261,7 @@ fn cat(_: &App, _: &mut Client, request: &Request) -> CommandResult {
     }
 }
 
-fn set_user(app: &App, _: &mut Client, request: &Request) -> CommandResult {
+fn set_user(app: &App, client: &mut Client, request: &Request) -> CommandResult {
     let name = &request[2];
     if rules::has_spaces(name) {
         return Err(CommandError::other("ERR Usernames can't contain spaces or null characters"));
@@ -282,6 +283,7 @@ fn set_user(app: &App, _: &mut Client, request: &Request) -> CommandResult {
         }
         Ok::<_, CommandError>(user)
     })?;
+    listeners::expel(app, client);
     Ok(Reply::OK)
 }
 
@@ -365,6 +367,7 @@ fn dry_run(app: &App, _: &mut Client, request: &Request) -> CommandResult {
         Ok(()) => return Ok(Reply::OK),
         Err(Denied::Command) => format!("run the '{}' command", table::full_name(row)),
         Err(Denied::Key(position)) => format!("access the '{}' key", String::from_utf8_lossy(&words[position])),
+        Err(Denied::Channel(position)) => format!("access the '{}' channel", String::from_utf8_lossy(&words[position])),
     };
     Ok(Reply::text(format!("This user has no permissions to {denied}")))
 }

@@ -13,6 +13,7 @@ use super::args;
 use super::error::CommandError;
 use super::help;
 use super::table::{self, CommandResult, Flag, Group, Handler, KeyPositions, Loads, Row};
+use crate::app::clients::Shown;
 use crate::app::{App, Client, ClientInfo};
 use crate::protocol::{Reply, Request};
 
@@ -224,24 +225,32 @@ fn info(_: &App, client: &mut Client, _: &Request) -> CommandResult {
 /// Which connections CLIENT LIST shows.
 enum Filter {
     All,
-    /// Replicas, masters and subscribers: there are none.
+    /// Replicas and masters: there are none.
     None,
+    /// Those that listen to channels, or those that do not.
+    Listeners(bool),
     Ids(Vec<i64>),
 }
 
 fn list(app: &App, _: &mut Client, request: &Request) -> CommandResult {
     let filter = parse_filter(&request[2..])?;
-    let shows = |info: &ClientInfo| match &filter {
-        Filter::All => true,
-        Filter::None => false,
-        Filter::Ids(ids) => ids.iter().any(|id| u64::try_from(*id) == Ok(info.id)),
-    };
     let now = Instant::now();
     let mut text = String::new();
-    for info in app.clients.list().iter().filter(|info| shows(info)) {
+    for info in app.clients.list().iter().filter(|info| filter.shows(info)) {
         write_line(&mut text, info, now);
     }
     Ok(Reply::Verbatim(text))
+}
+
+impl Filter {
+    fn shows(&self, info: &ClientInfo) -> bool {
+        match self {
+            Self::All => true,
+            Self::None => false,
+            Self::Listeners(listens) => info.listens() == *listens,
+            Self::Ids(ids) => ids.iter().any(|id| u64::try_from(*id) == Ok(info.id)),
+        }
+    }
 }
 
 fn parse_filter(words: &[Bytes]) -> Result<Filter, CommandError> {
@@ -260,9 +269,12 @@ fn parse_filter(words: &[Bytes]) -> Result<Filter, CommandError> {
 
 fn parse_kind(word: &[u8]) -> Result<Filter, CommandError> {
     if args::is(word, "normal") {
-        return Ok(Filter::All);
+        return Ok(Filter::Listeners(false));
     }
-    if ["master", "replica", "slave", "pubsub"].iter().any(|kind| args::is(word, kind)) {
+    if args::is(word, "pubsub") {
+        return Ok(Filter::Listeners(true));
+    }
+    if ["master", "replica", "slave"].iter().any(|kind| args::is(word, kind)) {
         return Ok(Filter::None);
     }
     Err(CommandError::other(format!("ERR Unknown client type '{}'", String::from_utf8_lossy(word))))
@@ -283,7 +295,7 @@ fn write_line(text: &mut String, info: &ClientInfo, now: Instant) {
     let last_command = info.last_command().and_then(|position| table::names().get(position));
     let written = writeln!(
         text,
-        "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={} qbuf=0 qbuf-free=0 \
+        "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={} db={} sub={} psub={} ssub=0 multi={} qbuf=0 qbuf-free=0 \
          argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd={} user={} redir=-1 resp={} \
          lib-name={} lib-ver={}",
         info.id,
@@ -292,8 +304,10 @@ fn write_line(text: &mut String, info: &ClientInfo, now: Instant) {
         shown.name,
         now.saturating_duration_since(info.connected).as_secs(),
         info.idle(now).as_secs(),
-        if shown.queued >= 0 { "x" } else { "N" },
+        flags(&shown),
         shown.database,
+        shown.channels,
+        shown.patterns,
         shown.queued,
         last_command.map_or("NULL", String::as_str),
         shown.user.as_ref().map_or_else(Default::default, |user| String::from_utf8_lossy(&user.user.name)),
@@ -302,6 +316,16 @@ fn write_line(text: &mut String, info: &ClientInfo, now: Instant) {
         shown.library_version,
     );
     debug_assert!(written.is_ok(), "a string takes all that is written");
+}
+
+/// Redis's letters for what a connection is doing.
+fn flags(shown: &Shown) -> &'static str {
+    match (shown.channels + shown.patterns > 0, shown.queued >= 0) {
+        (false, false) => "N",
+        (false, true) => "x",
+        (true, false) => "P",
+        (true, true) => "Px",
+    }
 }
 
 /// IPv4 addresses that come through an IPv6 socket look like IPv4 addresses, as in Redis.
@@ -343,8 +367,9 @@ mod tests {
     fn list_takes_a_type_or_ids_and_nothing_else() {
         let words =
             |text: &str| text.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect::<Vec<_>>();
-        assert!(matches!(parse_filter(&words("type NORMAL")), Ok(Filter::All)));
-        assert!(matches!(parse_filter(&words("TYPE pubsub")), Ok(Filter::None)));
+        assert!(matches!(parse_filter(&words("type NORMAL")), Ok(Filter::Listeners(false))));
+        assert!(matches!(parse_filter(&words("TYPE pubsub")), Ok(Filter::Listeners(true))));
+        assert!(matches!(parse_filter(&words("TYPE replica")), Ok(Filter::None)));
         assert!(matches!(parse_filter(&words("ID 1 -1")), Ok(Filter::Ids(ids)) if ids == [1, -1]));
         for (line, error) in [
             ("TYPE foo", "ERR Unknown client type 'foo'"),

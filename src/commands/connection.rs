@@ -25,7 +25,7 @@ pub const ROWS: &[Row] = &[
         since: "1.0.0",
         group: Group::Connection,
         arity: -1,
-        flags: &[Flag::Fast],
+        flags: &[Flag::Fast, Flag::WhileListening],
         keys: KeyPositions::None,
         loads: Loads::Never,
         handler: Handler::Client(ping),
@@ -49,7 +49,7 @@ pub const ROWS: &[Row] = &[
         since: "1.0.0",
         group: Group::Connection,
         arity: -1,
-        flags: &[Flag::NoScript, Flag::Loading, Flag::Fast, Flag::NoAuth, Flag::Unqueued],
+        flags: &[Flag::NoScript, Flag::Loading, Flag::Fast, Flag::NoAuth, Flag::Unqueued, Flag::WhileListening],
         keys: KeyPositions::None,
         loads: Loads::Never,
         handler: Handler::Client(quit),
@@ -61,7 +61,7 @@ pub const ROWS: &[Row] = &[
         since: "6.2.0",
         group: Group::Connection,
         arity: 1,
-        flags: &[Flag::NoScript, Flag::Loading, Flag::Fast, Flag::NoAuth, Flag::Unqueued],
+        flags: &[Flag::NoScript, Flag::Loading, Flag::Fast, Flag::NoAuth, Flag::Unqueued, Flag::WhileListening],
         keys: KeyPositions::None,
         loads: Loads::Never,
         handler: Handler::Client(reset),
@@ -112,8 +112,13 @@ const HELLO_BEFORE_AUTH: &str = "NOAUTH HELLO must be called with the client alr
                                  AUTH <user> <pass> option can be used to authenticate the client and select the RESP \
                                  protocol version at the same time";
 
-fn ping(_: &App, _: &mut Client, request: &Request) -> CommandResult {
+fn ping(_: &App, client: &mut Client, request: &Request) -> CommandResult {
     match request.as_slice() {
+        // As a message, which is all that a client of RESP2 expects while it listens.
+        [_, rest @ ..] if rest.len() < 2 && client.listens() && client.protocol == Protocol::Resp2 => {
+            let message = rest.first().cloned().unwrap_or_default();
+            Ok(Reply::Array(vec![Reply::text("pong"), Reply::Bulk(message)]))
+        }
         [_] => Ok(Reply::Simple("PONG")),
         [_, message] => Ok(Reply::Bulk(message.clone())),
         [..] => Err(CommandError::WrongArity { command: "ping".to_owned() }),
@@ -131,6 +136,7 @@ fn quit(_: &App, client: &mut Client, _: &Request) -> CommandResult {
 
 fn reset(app: &App, client: &mut Client, _: &Request) -> CommandResult {
     transaction::abandon(client);
+    client.leave_all();
     client.log_out(&app.users);
     speak(client, Protocol::Resp2);
     choose(client, 0);

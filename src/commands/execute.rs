@@ -11,13 +11,13 @@ use self::exec::exec;
 use super::acl::permission;
 use super::error::CommandError;
 use super::table::{self, CommandResult, Flag, Handler, KeyPositions, Loads, Row};
-use super::transaction;
+use super::{pubsub, transaction};
 use crate::app::{App, Client, Transaction};
 use crate::database::write_through::Status;
 use crate::keyspace::hot::Access;
 use crate::keyspace::watch::WATCHED_MAX;
 use crate::keyspace::{Keys, KeysError, Lock, Tickets};
-use crate::protocol::{Reply, Request};
+use crate::protocol::{Protocol, Reply, Request};
 
 /// The most commands of one MULTI: as many as one command may have arguments, and far above what any client sends.
 const QUEUED_MAX: usize = 1024 * 1024;
@@ -162,6 +162,9 @@ fn gates(
     key_lengths_fit(app, row, request)?;
     if is_restricted {
         permission::admit(app, client, row, request)?;
+    }
+    if client.listens() && client.protocol == Protocol::Resp2 && !has(Flag::WhileListening) {
+        return Err(pubsub::only_listens(row));
     }
     match app.write_through.status() {
         // In an outage hot reads go on: whoever is cut off from the database alone may answer what another server has changed.

@@ -6,9 +6,10 @@ use bytes::Bytes;
 use super::args::{Options, is};
 use super::error::CommandError;
 use super::expire_options::TimeForm;
-use super::string::FIRST_WORD;
+use super::string::{FIRST_WORD, event_of};
 use super::table::{CommandResult, Flag, Group, Handler, Loads, Row};
 use crate::clock::Expiry;
+use crate::config::EventClass;
 use crate::keyspace::Keys;
 use crate::protocol::{Reply, Request};
 
@@ -150,6 +151,9 @@ fn set_end(keys: &mut Keys<'_>, request: &Request, form: TimeForm, command: &str
     let new = form.expiry_or_past(&request[2], keys.now_ms(), command)?;
     let applies = keys.expiry(&request[1]).is_some_and(|old| conditions.allow(old, new));
     let changed = applies && keys.set_expiry(&request[1], new)?;
+    if changed {
+        keys.notify(EventClass::Generic, event_of(new, keys.now_ms()), &request[1]);
+    }
     Ok(Reply::Integer(i64::from(changed)))
 }
 
@@ -220,7 +224,7 @@ fn pexpiretime(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
 fn show_end(keys: &mut Keys<'_>, request: &Request, show: fn(i64, i64) -> i64) -> CommandResult {
     let key = &request[1];
     // `exists` counts the hit or miss, which `expiry` does not.
-    let expiry = if keys.exists(key) { keys.expiry(key) } else { None };
+    let expiry = if keys.exists_to_read(key) { keys.expiry(key) } else { None };
     Ok(Reply::Integer(match expiry.map(Expiry::as_ms) {
         None => NO_KEY,
         Some(None) => NO_EXPIRY,
@@ -236,5 +240,8 @@ fn to_seconds(ms: i64) -> i64 {
 fn persist(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
     let ends = keys.expiry(&request[1]).is_some_and(|expiry| expiry != Expiry::NEVER);
     let changed = ends && keys.set_expiry(&request[1], Expiry::NEVER)?;
+    if changed {
+        keys.notify(EventClass::Generic, "persist", &request[1]);
+    }
     Ok(Reply::Integer(i64::from(changed)))
 }

@@ -202,7 +202,7 @@ fn set_fields(keys: &mut Keys<'_>, request: &Request, command: &str) -> Result<u
     let key = &request[1];
     let pairs = request[2..].chunks_exact(2).map(|pair| (&*pair[0], &*pair[1]));
     let (hash, added) = keys.hash(key)?.with(pairs);
-    keys.put_hash(key, &hash)?;
+    keys.put_hash(key, &hash, "hset")?;
     Ok(added)
 }
 
@@ -213,23 +213,23 @@ fn hsetnx(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
         return Ok(Reply::Integer(0));
     }
     let (hash, _) = hash.with([(&**field, &*request[3])].into_iter());
-    keys.put_hash(key, &hash)?;
+    keys.put_hash(key, &hash, "hset")?;
     Ok(Reply::Integer(1))
 }
 
 fn hget(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
-    let hash = keys.hash(&request[1])?;
+    let hash = keys.hash_to_read(&request[1])?;
     Ok(Reply::copy_or_null(hash.get(&request[2])))
 }
 
 fn hmget(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
-    let hash = keys.hash(&request[1])?;
+    let hash = keys.hash_to_read(&request[1])?;
     let values = hash.get_each(request[2..].iter().map(|field| &**field));
     Ok(Reply::Array(values.into_iter().map(Reply::copy_or_null).collect()))
 }
 
 fn hgetall(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
-    let hash = keys.hash(&request[1])?;
+    let hash = keys.hash_to_read(&request[1])?;
     let pairs = hash.iter().flat_map(|(field, value)| [field, value]);
     Ok(Reply::Strings(Strings::of(Shape::Map, pairs)))
 }
@@ -238,32 +238,32 @@ fn hdel(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
     let key = &request[1];
     let (hash, removed) = keys.hash(key)?.without(request[2..].iter().map(|field| &**field));
     if removed > 0 {
-        keys.put_hash(key, &hash)?;
+        keys.put_hash(key, &hash, "hdel")?;
     }
     Ok(Reply::count(removed))
 }
 
 fn hexists(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
-    let hash = keys.hash(&request[1])?;
+    let hash = keys.hash_to_read(&request[1])?;
     Ok(Reply::Integer(i64::from(hash.get(&request[2]).is_some())))
 }
 
 fn hlen(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
-    Ok(Reply::count(keys.hash(&request[1])?.len()))
+    Ok(Reply::count(keys.hash_to_read(&request[1])?.len()))
 }
 
 fn hkeys(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
-    let hash = keys.hash(&request[1])?;
+    let hash = keys.hash_to_read(&request[1])?;
     Ok(Reply::Strings(Strings::of(Shape::Array, hash.iter().map(|(field, _)| field))))
 }
 
 fn hvals(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
-    let hash = keys.hash(&request[1])?;
+    let hash = keys.hash_to_read(&request[1])?;
     Ok(Reply::Strings(Strings::of(Shape::Array, hash.iter().map(|(_, value)| value))))
 }
 
 fn hstrlen(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
-    let hash = keys.hash(&request[1])?;
+    let hash = keys.hash_to_read(&request[1])?;
     Ok(Reply::count(hash.get(&request[2]).map_or(0, <[u8]>::len)))
 }
 
@@ -276,13 +276,13 @@ fn hincrby(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
     let new =
         old.checked_add(increment).ok_or_else(|| CommandError::other("ERR increment or decrement would overflow"))?;
     let (hash, _) = hash.with([(&**field, new.to_string().as_bytes())].into_iter());
-    keys.put_hash(key, &hash)?;
+    keys.put_hash(key, &hash, "hincrby")?;
     Ok(Reply::Integer(new))
 }
 
 fn hscan(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
     let cursor = scan::cursor(&request[2])?;
-    let hash = keys.hash(&request[1])?;
+    let hash = keys.hash_to_read(&request[1])?;
     if hash.is_empty() {
         // As in Redis, the options of a key that does not exist are not even read.
         return Ok(Page::WHOLE.reply(Strings::default()));

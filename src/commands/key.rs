@@ -4,6 +4,7 @@
 use super::error::CommandError;
 use super::string::{ALL_WORDS, FIRST_WORD};
 use super::table::{CommandResult, Flag, Group, Handler, KeyPositions, Loads, Row};
+use crate::config::EventClass;
 use crate::database::Kind;
 use crate::keyspace::Keys;
 use crate::protocol::{Reply, Request};
@@ -101,18 +102,25 @@ pub const ROWS: &[Row] = &[
 fn del(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
     let mut deleted = 0;
     for key in &request[1..] {
-        deleted += i64::from(keys.delete(key)?);
+        if keys.delete(key)? {
+            deleted += 1;
+            keys.notify(EventClass::Generic, "del", key);
+        }
     }
     Ok(Reply::Integer(deleted))
 }
 
 fn exists(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
-    let found = request[1..].iter().map(|key| i64::from(keys.exists(key))).sum();
+    let found = request[1..].iter().map(|key| i64::from(keys.exists_to_read(key))).sum();
     Ok(Reply::Integer(found))
 }
 
 fn type_of(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
-    Ok(Reply::Simple(keys.kind(&request[1]).map_or("none", Kind::name)))
+    let kind = keys.kind(&request[1]);
+    if kind.is_none() {
+        keys.notify_miss(&request[1]);
+    }
+    Ok(Reply::Simple(kind.map_or("none", Kind::name)))
 }
 
 fn rename(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
@@ -135,8 +143,15 @@ fn move_key(keys: &mut Keys<'_>, request: &Request) -> Result<(), CommandError> 
         return Err(CommandError::other("ERR no such key"));
     };
     if from != to {
+        let replaces = keys.expiry(to).is_some();
         keys.put_as(to, kind, &value, expiry)?;
+        if replaces {
+            // To Redis the target is another key, in the place of one that it deletes.
+            keys.notify(EventClass::New, "new", to);
+        }
         keys.delete(from)?;
+        keys.notify(EventClass::Generic, "rename_from", from);
+        keys.notify(EventClass::Generic, "rename_to", to);
     }
     Ok(())
 }

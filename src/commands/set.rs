@@ -135,7 +135,7 @@ fn sadd(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
     let key = &request[1];
     let (set, added) = keys.set(key)?.with(words(request));
     if added > 0 {
-        keys.put_set(key, &set)?;
+        keys.put_set(key, &set, "sadd")?;
     }
     Ok(Reply::count(added))
 }
@@ -144,28 +144,28 @@ fn srem(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
     let key = &request[1];
     let (set, removed) = keys.set(key)?.without(words(request));
     if removed > 0 {
-        keys.put_set(key, &set)?;
+        keys.put_set(key, &set, "srem")?;
     }
     Ok(Reply::count(removed))
 }
 
 fn smembers(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
-    let set = keys.set(&request[1])?;
+    let set = keys.set_to_read(&request[1])?;
     Ok(Reply::Strings(Strings::of(Shape::Set, set.iter())))
 }
 
 fn sismember(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
-    let set = keys.set(&request[1])?;
+    let set = keys.set_to_read(&request[1])?;
     Ok(Reply::Integer(i64::from(set.iter().any(|member| member == &*request[2]))))
 }
 
 fn smismember(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
-    let found = keys.set(&request[1])?.has_each(words(request));
+    let found = keys.set_to_read(&request[1])?.has_each(words(request));
     Ok(Reply::Array(found.into_iter().map(|has| Reply::Integer(i64::from(has))).collect()))
 }
 
 fn scard(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
-    Ok(Reply::count(keys.set(&request[1])?.len()))
+    Ok(Reply::count(keys.set_to_read(&request[1])?.len()))
 }
 
 fn spop(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
@@ -179,7 +179,7 @@ fn spop(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
     let mut draw = Draw::new(wanted.unwrap_or(1), set.len());
     let (drawn, left) = set.split(|_| draw.takes());
     if !drawn.is_empty() {
-        keys.put_set(key, &left)?;
+        keys.put_set(key, &left, "spop")?;
     }
     Ok(match wanted {
         None => Reply::copy_or_null(drawn.iter().next()),
@@ -198,7 +198,7 @@ fn srandmember(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
         [word] => Some(wanted(word)?),
         [_, _, ..] => return Err(CommandError::Syntax),
     };
-    let set = keys.set(&request[1])?;
+    let set = keys.set_to_read(&request[1])?;
     let members = match wanted {
         None => {
             let chosen = Random::new().below(set.len());
@@ -259,7 +259,7 @@ fn repeated(set: &Set, wanted: usize) -> Result<Strings, CommandError> {
 
 fn sscan(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
     let cursor = scan::cursor(&request[2])?;
-    let set = keys.set(&request[1])?;
+    let set = keys.set_to_read(&request[1])?;
     if set.is_empty() {
         // As in Redis, the options of a key that does not exist are not even read.
         return Ok(Page::WHOLE.reply(Strings::default()));

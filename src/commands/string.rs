@@ -6,6 +6,7 @@ use super::error::CommandError;
 use super::expire_options::{Lifetime, TimeForm};
 use super::table::{CommandResult, Flag, Group, Handler, KeyPositions, Loads, Row};
 use crate::clock::Expiry;
+use crate::config::EventClass;
 use crate::keyspace::{Keys, KeysError};
 use crate::protocol::{Reply, Request};
 
@@ -171,6 +172,13 @@ fn set(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
     };
     if applies {
         keys.put(key, value, expiry)?;
+        keys.notify(EventClass::String, "set", key);
+        if matches!(options.lifetime, Some(Lifetime::Until(..))) {
+            keys.notify(EventClass::Generic, "expire", key);
+        }
+        if expiry.is_past(keys.now_ms()) {
+            keys.notify(EventClass::Expired, "expired", key);
+        }
     }
     Ok(old_value.unwrap_or(if applies { Reply::OK } else { Reply::Null }))
 }
@@ -237,6 +245,8 @@ fn psetex(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
 fn set_until(keys: &mut Keys<'_>, request: &Request, form: TimeForm, command: &str) -> CommandResult {
     let expiry = form.expiry(&request[2], keys.now_ms(), command)?;
     keys.put(&request[1], &request[3], expiry)?;
+    keys.notify(EventClass::String, "set", &request[1]);
+    keys.notify(EventClass::Generic, "expire", &request[1]);
     Ok(Reply::OK)
 }
 
@@ -245,6 +255,7 @@ fn setnx(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
         return Ok(Reply::Integer(0));
     }
     keys.put(&request[1], &request[2], Expiry::NEVER)?;
+    keys.notify(EventClass::String, "set", &request[1]);
     Ok(Reply::Integer(1))
 }
 
@@ -252,7 +263,10 @@ fn getex(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
     let key = &request[1];
     let lifetime = getex_lifetime(request)?;
     // As in Redis, a time is not even read for a key that does not exist.
-    let Some(value) = keys.value(key)? else { return Ok(Reply::Null) };
+    let Some(value) = keys.value(key)? else {
+        keys.notify_miss(key);
+        return Ok(Reply::Null);
+    };
     let expiry = match lifetime {
         None | Some(Lifetime::Keep) => None,
         Some(Lifetime::Until(form, time)) => Some(form.expiry(time, keys.now_ms(), "getex")?),
@@ -261,8 +275,18 @@ fn getex(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
     };
     if let Some(expiry) = expiry {
         keys.set_expiry(key, expiry)?;
+        keys.notify(EventClass::Generic, event_of(expiry, keys.now_ms()), key);
     }
     Ok(Reply::Value(value))
+}
+
+/// What a new end of a key is called: one that is past is no end but a deletion.
+pub(super) fn event_of(expiry: Expiry, now_ms: i64) -> &'static str {
+    match expiry {
+        Expiry::NEVER => "persist",
+        past if past.is_past(now_ms) => "del",
+        _later => "expire",
+    }
 }
 
 fn getex_lifetime(request: &Request) -> Result<Option<Lifetime<'_>>, CommandError> {
@@ -282,13 +306,16 @@ fn getex_lifetime(request: &Request) -> Result<Option<Lifetime<'_>>, CommandErro
 
 fn getdel(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
     let value = value_or_null(keys, &request[1])?;
-    keys.delete(&request[1])?;
+    if keys.delete(&request[1])? {
+        keys.notify(EventClass::Generic, "del", &request[1]);
+    }
     Ok(value)
 }
 
 fn getset(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
     let old_value = value_or_null(keys, &request[1])?;
     keys.put(&request[1], &request[2], Expiry::NEVER)?;
+    keys.notify(EventClass::String, "set", &request[1]);
     Ok(old_value)
 }
 
@@ -326,9 +353,17 @@ fn check_pairs(request: &Request, command: &str) -> Result<(), CommandError> {
 }
 
 fn put_pairs(keys: &mut Keys<'_>, request: &Request) -> Result<(), KeysError> {
-    request[1..].chunks_exact(2).try_for_each(|pair| keys.put(&pair[0], &pair[1], Expiry::NEVER))
+    request[1..].chunks_exact(2).try_for_each(|pair| {
+        keys.put(&pair[0], &pair[1], Expiry::NEVER)?;
+        keys.notify(EventClass::String, "set", &pair[0]);
+        Ok(())
+    })
 }
 
 fn value_or_null(keys: &mut Keys<'_>, key: &[u8]) -> Result<Reply, KeysError> {
-    Ok(keys.value(key)?.map_or(Reply::Null, Reply::Value))
+    let value = keys.value(key)?;
+    if value.is_none() {
+        keys.notify_miss(key);
+    }
+    Ok(value.map_or(Reply::Null, Reply::Value))
 }

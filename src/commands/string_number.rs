@@ -8,6 +8,7 @@ use super::error::CommandError;
 use super::string::FIRST_WORD;
 use super::table::{CommandResult, Flag, Group, Handler, Loads, Row};
 use crate::clock::Expiry;
+use crate::config::EventClass;
 use crate::keyspace::Keys;
 use crate::protocol::{Reply, Request};
 
@@ -98,7 +99,7 @@ fn add(keys: &mut Keys<'_>, key: &[u8], increment: i64) -> CommandResult {
     let old = keys.value(key)?.map_or(Ok(0), |value| args::integer(&value))?;
     let new =
         old.checked_add(increment).ok_or_else(|| CommandError::other("ERR increment or decrement would overflow"))?;
-    put_keeping_expiry(keys, key, new.to_string().as_bytes())?;
+    put_keeping_expiry(keys, key, new.to_string().as_bytes(), "incrby")?;
     Ok(Reply::Integer(new))
 }
 
@@ -106,11 +107,13 @@ fn incrbyfloat(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
     let key = &request[1];
     let stored = keys.value(key)?;
     let new = decimal::sum(stored.as_deref().unwrap_or(b"0"), &request[2])?;
-    put_keeping_expiry(keys, key, new.as_bytes())?;
+    put_keeping_expiry(keys, key, new.as_bytes(), "incrbyfloat")?;
     Ok(Reply::Bulk(Bytes::from(new)))
 }
 
-fn put_keeping_expiry(keys: &mut Keys<'_>, key: &[u8], value: &[u8]) -> Result<(), CommandError> {
+fn put_keeping_expiry(keys: &mut Keys<'_>, key: &[u8], value: &[u8], event: &'static str) -> Result<(), CommandError> {
     let expiry = keys.expiry(key).unwrap_or(Expiry::NEVER);
-    Ok(keys.put(key, value, expiry)?)
+    keys.put(key, value, expiry)?;
+    keys.notify(EventClass::String, event, key);
+    Ok(())
 }

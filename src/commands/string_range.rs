@@ -7,7 +7,9 @@ use super::error::CommandError;
 use super::string::FIRST_WORD;
 use super::table::{CommandResult, Flag, Group, Handler, Loads, Row};
 use crate::clock::Expiry;
-use crate::keyspace::Keys;
+use crate::config::EventClass;
+use crate::database::Value;
+use crate::keyspace::{Keys, KeysError};
 use crate::protocol::{Reply, Request};
 
 /// The longest value that APPEND and SETRANGE make: Redis's `proto-max-bulk-len`, so that no reply outgrows a bulk.
@@ -78,7 +80,7 @@ pub const ROWS: &[Row] = &[
 ];
 
 fn strlen(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
-    let value = keys.value(&request[1])?;
+    let value = read(keys, &request[1])?;
     Ok(length(value.map_or(0, |value| value.len())))
 }
 
@@ -86,18 +88,20 @@ fn append(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
     let (key, tail) = (&request[1], &request[2]);
     let Some(old) = keys.value(key)? else {
         keys.put(key, tail, Expiry::NEVER)?;
+        keys.notify(EventClass::String, "append", key);
         return Ok(length(tail.len()));
     };
     check_length(old.len().saturating_add(tail.len()))?;
     let new = [&old[..], &tail[..]].concat();
     let expiry = keys.expiry(key).unwrap_or(Expiry::NEVER);
     keys.put(key, &new, expiry)?;
+    keys.notify(EventClass::String, "append", key);
     Ok(length(new.len()))
 }
 
 fn getrange(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
     let (start, end) = (args::integer(&request[2])?, args::integer(&request[3])?);
-    let value = keys.value(&request[1])?;
+    let value = read(keys, &request[1])?;
     let part = value.as_deref().and_then(|value| slice(value, start, end)).unwrap_or_default();
     Ok(Reply::Bulk(Bytes::copy_from_slice(part)))
 }
@@ -131,7 +135,16 @@ fn setrange(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
     new[offset..end].copy_from_slice(part);
     let expiry = keys.expiry(key).unwrap_or(Expiry::NEVER);
     keys.put(key, &new, expiry)?;
+    keys.notify(EventClass::String, "setrange", key);
     Ok(length(new.len()))
+}
+
+fn read(keys: &mut Keys<'_>, key: &[u8]) -> Result<Option<Value>, KeysError> {
+    let value = keys.value(key)?;
+    if value.is_none() {
+        keys.notify_miss(key);
+    }
+    Ok(value)
 }
 
 fn check_length(bytes: usize) -> Result<(), CommandError> {

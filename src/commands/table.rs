@@ -3,8 +3,8 @@
 //! README's table derive from it; nothing of it is typed again.
 
 mod markdown;
+mod unknown;
 
-use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use ahash::AHashMap;
@@ -13,14 +13,15 @@ use futures_util::future::BoxFuture;
 
 use super::error::CommandError;
 use super::{
-    acl, admin, client, cluster, config, connection, expire, hash, info, introspect, key, object, scan, set, string,
-    string_number, string_range, transaction, wait,
+    acl, admin, client, cluster, config, connection, expire, hash, info, introspect, key, object, pubsub, scan, set,
+    string, string_number, string_range, transaction, wait,
 };
 use crate::app::{App, Client};
 use crate::keyspace::Keys;
 use crate::protocol::{Reply, Request};
 
 pub use markdown::markdown;
+use unknown::{unknown_command, unknown_subcommand};
 
 /// What a handler answers.
 pub type CommandResult = Result<Reply, CommandError>;
@@ -67,6 +68,8 @@ pub enum Group {
     Server,
     /// MULTI and its like.
     Transactions,
+    /// Messages between clients.
+    PubSub,
     /// CLUSTER, refused.
     Cluster,
 }
@@ -100,6 +103,16 @@ pub enum Flag {
     Access,
     /// Uses what the first of its keys holds, and only writes the others.
     AccessFirst,
+    /// Concerns channels.
+    PubSub,
+    /// All its words are channels that a user needs the right to.
+    Channels,
+    /// All its words are patterns of channels, of which a user needs the right to the very same.
+    ChannelPatterns,
+    /// Its first word is a channel that a user needs the right to.
+    FirstChannel,
+    /// Allowed to a client of RESP2 that listens to channels.
+    WhileListening,
     /// Counts as `@connection` in the ACL categories, though its group in the documentation is another.
     Connection,
 }
@@ -224,6 +237,7 @@ impl Group {
             Self::Connection => "connection",
             Self::Server => "server",
             Self::Transactions => "transactions",
+            Self::PubSub => "pubsub",
             Self::Cluster => "cluster",
         }
     }
@@ -241,6 +255,7 @@ static FAMILIES: &[&[Row]] = &[
     object::ROWS,
     scan::ROWS,
     transaction::ROWS,
+    pubsub::ROWS,
     wait::ROWS,
     connection::ROWS,
     client::ROWS,
@@ -336,32 +351,6 @@ pub fn resolve(request: &[Bytes]) -> Result<&'static Row, CommandError> {
     } else {
         Err(CommandError::WrongArity { command: full_name(row).to_owned() })
     }
-}
-
-/// How many bytes of a wrong name, and of the words after it, its error shows.
-const SHOWN_BYTES_MAX: usize = 128;
-
-fn shown(word: &[u8], bytes_max: usize) -> Cow<'_, str> {
-    String::from_utf8_lossy(&word[..word.len().min(bytes_max)])
-}
-
-fn unknown_command(request: &[Bytes]) -> CommandError {
-    let mut words = request.iter();
-    let name = shown(words.next().map_or(&[][..], |word| word), SHOWN_BYTES_MAX);
-    let mut seen = String::new();
-    for word in words {
-        if seen.len() >= SHOWN_BYTES_MAX {
-            break;
-        }
-        let word = shown(word, SHOWN_BYTES_MAX - seen.len());
-        seen.extend(["'", &*word, "' "]);
-    }
-    CommandError::other(format!("ERR unknown command '{name}', with args beginning with: {seen}"))
-}
-
-fn unknown_subcommand(container: &Row, word: &[u8]) -> CommandError {
-    let (word, container) = (shown(word, SHOWN_BYTES_MAX), container.name.to_ascii_uppercase());
-    CommandError::other(format!("ERR unknown subcommand '{word}'. Try {container} HELP."))
 }
 
 /// The position of a row of this table among [`names`], for counters that are kept in an array.

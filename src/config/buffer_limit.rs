@@ -22,7 +22,7 @@ impl BufferLimit {
     }
 }
 
-/// The limits of each class. There are neither replicas nor subscribers yet: theirs are kept for CONFIG GET alone.
+/// The limits of each class. There are no replicas: theirs are kept for CONFIG GET alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BufferLimits {
     /// Of ordinary clients.

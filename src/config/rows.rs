@@ -1,5 +1,6 @@
 //! The rows: everything that is known of a setting, once. Names follow redis.conf where Redis has the setting.
 
+use super::event_classes;
 use super::reading::{bind, metrics_addr, path, session_tables, timezone};
 use super::value::{Choice, Given, Invalid, Secret, Syntax, show_duration, show_yes_no};
 use super::{Durability, LogFormat, LogLevel, PubsubDefault, SessionTableName, Settings, database_url, tls};
@@ -341,6 +342,7 @@ pub const ROWS: &[Row] = &[
         apply: |settings, given| put(&mut settings.key_bytes_max, given.bytes()),
         show: |settings| settings.key_bytes_max.to_string(),
     },
+    event_classes::ROW,
     Row {
         name: "create-tables",
         syntax: Syntax::YesNo,

@@ -24,7 +24,6 @@ const FIXED: &[Fixed] = &[
     // Nothing is evicted by Redis's meaning of the word: a session that is not in memory is in the database.
     Fixed { name: "maxmemory", value: |_| "0", instead: None },
     Fixed { name: "maxmemory-policy", value: |_| "noeviction", instead: None },
-    Fixed { name: "notify-keyspace-events", value: |_| "", instead: None },
     // Redis's words for a slow log that is switched off.
     Fixed { name: "slowlog-log-slower-than", value: |_| "-1", instead: None },
     Fixed { name: "slowlog-max-len", value: |_| "0", instead: None },

@@ -3,7 +3,10 @@
 //! records leave the database by the writer's prune.
 
 use super::Keyspace;
+use super::events::{Notice, Notices};
 use super::hot::{SHARDS, Shard};
+use super::keys::Tickets;
+use crate::config::EventClass;
 
 impl Keyspace {
     /// Removes all entries that have ended. Returns how many.
@@ -25,6 +28,8 @@ impl Keyspace {
     /// Removes the entries of a locked shard that have ended. Returns how many.
     pub(super) fn expire_shard(&self, number: usize, shard: &mut Shard, now_ms: i64) -> usize {
         let before = shard.len();
+        let wants_events = self.events.classes().wants(EventClass::Expired);
+        let mut notices = Notices::new();
         self.counts.forget_ends(number);
         shard.retain(|(name, entry)| {
             // What waits for a commit stays: if it fails, an older life comes back.
@@ -32,11 +37,18 @@ impl Keyspace {
             if ended {
                 self.counts.shift(number, name.database, entry.life.as_ref(), None);
                 self.watches.changed(name.database, &name.key);
+                if wants_events {
+                    notices.push(Notice::Event { event: "expired", name: name.clone() });
+                }
             } else if let Some(end_ms) = entry.life.as_ref().and_then(|life| life.expiry.as_ms()) {
                 self.counts.note_end(number, end_ms);
             }
             !ended
         });
+        if !notices.is_empty() {
+            // Nothing of these keys is pending, so there is nothing to wait for.
+            self.events.hold(notices, Tickets::new());
+        }
         let expired = before - shard.len();
         self.metrics.expired_keys.add(expired as u64);
         expired

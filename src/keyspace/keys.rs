@@ -1,6 +1,7 @@
 //! What a handler sees of the keyspace: its keys, locked and loaded, at one moment. Here a command decides and its
 //! changes are queued under the same lock, so that the database gets them in the order in which they took effect.
 
+mod tell;
 mod typed;
 mod whole;
 
@@ -10,8 +11,10 @@ use smallvec::SmallVec;
 
 use super::Keyspace;
 use super::entry::{Entry, Life, Name};
+use super::events::Notices;
 use super::hot::{Locked, Spot};
 use crate::clock::Expiry;
+use crate::config::{EventClass, EventClasses};
 use crate::database::unit::{Outcome, Ticket, Unit, Work};
 use crate::database::{Change, Home, Kind, RecordId, Value};
 
@@ -56,6 +59,9 @@ pub struct Keys<'a> {
     cleared: Option<Option<u8>>,
     ticket: Option<Ticket>,
     seen: Tickets,
+    /// Asked once, as long as it may take: all events of an EXEC are told, or none of a class.
+    event_classes: EventClasses,
+    notices: Notices,
 }
 
 impl<'a> Keys<'a> {
@@ -71,6 +77,8 @@ impl<'a> Keys<'a> {
             cleared: None,
             ticket: None,
             seen: Tickets::new(),
+            event_classes: keyspace.events.classes(),
+            notices: Notices::new(),
         }
     }
 
@@ -144,7 +152,9 @@ impl<'a> Keys<'a> {
         if is_touch {
             self.lengthen(spot, key, expiry)?;
         } else if expiry.is_past(now_ms) {
-            self.delete(key)?;
+            if !self.delete(key)? {
+                self.notify(EventClass::New, "new", key);
+            }
         } else {
             let former = former.map(|life| (life.home, life.recorded));
             self.check_writable()?;
@@ -214,6 +224,7 @@ impl<'a> Keys<'a> {
     #[must_use]
     pub fn finish(mut self) -> Tickets {
         self.queue();
+        self.hold_notices();
         std::mem::take(&mut self.seen)
     }
 
@@ -264,6 +275,9 @@ impl<'a> Keys<'a> {
         let value: Value = Arc::from(value);
         let recorded = former.filter(|(table, _)| *table == home).map(|(_, recorded)| recorded);
         let recorded = recorded.filter(|recorded| self.may_stay(*recorded, expiry)).unwrap_or(expiry);
+        if former.is_none() {
+            self.notify_new(spot, key);
+        }
         let incarnation = self.keyspace.next_incarnation();
         let life = Life { kind, value: Some(Arc::clone(&value)), expiry, recorded, home, incarnation, touch: None };
         let change = Change::Put { kind, value, expiry: recorded, until: expiry };

@@ -5,6 +5,7 @@
 pub mod collection;
 pub mod counts;
 pub mod entry;
+pub mod events;
 pub mod expiry;
 pub mod hot;
 pub mod keys;
@@ -28,6 +29,7 @@ use crate::protocol::limits::BULK_BYTES_MAX_DEFAULT;
 use crate::telemetry::metrics::Metrics;
 use counts::Counts;
 use entry::{Life, Name};
+use events::Events;
 use hot::{Access, Hot, Spot};
 pub use keys::{Keys, KeysError, Tickets};
 use load::{LOADS_WAITING_MAX, LoadRequest};
@@ -45,6 +47,8 @@ pub struct Keyspace {
     pub touches: Touches,
     /// Who watches what.
     pub watches: Watches,
+    /// What is told to subscribers.
+    pub events: Events,
     write_through: Arc<WriteThrough>,
     session_tables: SessionTables,
     clock: Clock,
@@ -82,6 +86,7 @@ impl Keyspace {
             counts: Counts::default(),
             touches: Touches::new(touch_interval),
             watches: Watches::default(),
+            events: Events::new(Arc::clone(&metrics)),
             write_through,
             session_tables,
             clock,

@@ -63,6 +63,7 @@ impl Pieces {
                 put_header(sigil, items.len(), out);
                 self.parts.push(Part::Items(items.into_iter()));
             }
+            Reply::Frames(frames) => self.parts.push(Part::Items(frames.into_iter())),
             // The end of the last line is that of the content.
             Reply::Strings(strings) if strings.bytes() > out_bytes_max => {
                 strings.put_header(self.protocol, out);

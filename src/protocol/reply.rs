@@ -51,6 +51,8 @@ pub enum Reply {
     Double(f64),
     /// Out-of-band data; in RESP2 an array.
     Push(Vec<Reply>),
+    /// Several replies to one request, one behind the other: SUBSCRIBE answers once for each channel.
+    Frames(Vec<Reply>),
 }
 
 /// What a client of RESP3 is told that bulk strings are; RESP2 has but arrays.
@@ -159,6 +161,7 @@ impl Reply {
             Self::Verbatim(text) => put_verbatim(text, protocol, out),
             Self::Double(number) => put_double(*number, protocol, out),
             Self::Push(items) => put_items(self.sigil(protocol), items, protocol, out),
+            Self::Frames(frames) => frames.iter().for_each(|frame| frame.put(protocol, out)),
         }
     }
 
@@ -182,7 +185,9 @@ impl Reply {
             Self::Value(value) => value.len(),
             Self::Bulk(bytes) => bytes.len(),
             Self::Strings(strings) => strings.written.len(),
-            Self::Array(items) | Self::Set(items) | Self::Push(items) => items.iter().map(Self::bytes_about).sum(),
+            Self::Array(items) | Self::Set(items) | Self::Push(items) | Self::Frames(items) => {
+                items.iter().map(Self::bytes_about).sum()
+            }
             Self::Map(pairs) => pairs.iter().map(|(key, value)| key.bytes_about() + value.bytes_about()).sum(),
             Self::Integer(_) | Self::Null | Self::NullArray | Self::Double(_) => 0,
         };
@@ -369,6 +374,7 @@ mod tests {
                 "*1\r\n$10\r\ninvalidate\r\n",
                 ">1\r\n$10\r\ninvalidate\r\n",
             ),
+            (Reply::Frames(vec![Reply::OK, Reply::Push(vec![])]), "+OK\r\n*0\r\n", "+OK\r\n>0\r\n"),
         ];
         for (reply, resp2, resp3) in cases {
             assert_eq!(encode(&reply, Protocol::Resp2), resp2, "{reply:?}");

@@ -3,6 +3,7 @@
 
 pub mod accept;
 mod connections;
+mod events;
 mod input;
 pub mod listen;
 mod open_files;
@@ -21,10 +22,10 @@ use parking_lot::RwLock;
 use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
 
-use crate::app::{App, Clients, Limits, Seats, Users};
+use crate::app::{App, Clients, Limits, PubSub, Seats, Users};
 use crate::clock::Clock;
 use crate::commands::{acl, table};
-use crate::config::{Durability, Loaded};
+use crate::config::{Durability, EventClass, Loaded};
 use crate::database::write_through::{Status, WriteThrough};
 use crate::database::{self, Database, DatabaseError, DatabaseSettings};
 use crate::keyspace::Keyspace;
@@ -37,6 +38,9 @@ use listen::Listener;
 
 /// How often the shards are asked whether a key has ended: one look at a number each, microseconds in all.
 const EXPIRE_TICK: Duration = Duration::from_millis(100);
+
+/// The same where somebody is to be told of each key as it ends.
+const EXPIRE_TICK_TOLD: Duration = Duration::from_millis(10);
 
 /// How often the files of TLS are looked at: a few pages that the kernel has in memory.
 const CERTIFICATES_TICK: Duration = Duration::from_secs(2);
@@ -111,6 +115,8 @@ pub async fn run(loaded: Loaded, options: Options, shutdown: impl Future<Output 
         Arc::clone(&metrics),
     );
     keyspace.set_value_bytes_max(settings.proto_max_bulk_len);
+    keyspace.events.set_classes(settings.notify_keyspace_events);
+    let pubsub = Arc::new(PubSub::new(Arc::clone(&metrics)));
     let stop_limit = settings.shutdown_timeout;
     let exporter = export(&loaded, &metrics, tls.as_ref())?;
     let app = Arc::new(App {
@@ -124,6 +130,7 @@ pub async fn run(loaded: Loaded, options: Options, shutdown: impl Future<Output 
         database: RwLock::new(database.description()),
         metrics,
         clients: Clients::default(),
+        pubsub,
         seats: Seats::default(),
         run_id,
         port: address.port(),
@@ -163,6 +170,7 @@ async fn serve_until(
         tasks.spawn(accept::accept(listener, Arc::clone(&app), Arc::clone(&workers), stopping.clone()));
     }
     tasks.spawn(expire(Arc::clone(&app), Ticks::every(EXPIRE_TICK, &stopping)));
+    tasks.spawn(events::deliver(Arc::clone(&app), stopping.clone()));
     if let Some(tls) = &app.tls {
         tasks.spawn(follow_certificates(Arc::clone(tls), Ticks::every(CERTIFICATES_TICK, &stopping)));
     }
@@ -212,6 +220,13 @@ impl Ticks {
         Self { interval, stopping: stopping.clone() }
     }
 
+    /// Changes how often it comes.
+    fn follow(&mut self, period: Duration) {
+        if self.interval.period() != period {
+            *self = Self::every(period, &self.stopping);
+        }
+    }
+
     /// Waits for the next one; `false` when the server stops.
     async fn next(&mut self) -> bool {
         tokio::select! {
@@ -228,6 +243,8 @@ async fn expire(app: Arc<App>, mut ticks: Ticks) {
             app.keyspace.expire();
             app.keyspace.watches.sweep();
         }
+        let is_told = app.keyspace.events.classes().wants(EventClass::Expired);
+        ticks.follow(if is_told { EXPIRE_TICK_TOLD } else { EXPIRE_TICK });
     }
 }
 

@@ -2,6 +2,7 @@
 //! replies in order, each when its tickets are committed. A reply that waits never stops the next command.
 
 mod closing;
+mod mail;
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -12,6 +13,7 @@ use tokio::sync::watch;
 use tracing::debug;
 
 use self::closing::ended;
+use self::mail::mail;
 use super::input::READ_BYTES;
 use super::output::Output;
 use super::stream::{LAST_BYTES, Reader, Stream, Writer};
@@ -103,6 +105,7 @@ impl Connection {
         let mut has_more = false;
         loop {
             let is_held_up = self.execute_buffered(&mut to).await;
+            self.take_mail();
             self.release_replies();
             if self.must_close() {
                 return Ok(());
@@ -136,6 +139,7 @@ impl Connection {
                 changed = self.settlements.changed(), if self.output.waits() => {
                     self.closing |= changed.is_err();
                 }
+                () = mail(self.client.mailbox()) => {}
                 () = until(deadline) => {}
                 () = rest(keeps_much) => self.let_go(),
                 () = ended(&mut expelled) => return Ok(()),
@@ -187,7 +191,7 @@ impl Connection {
 
     fn may_execute(&mut self) -> bool {
         let is_full = self.output.is_full(self.client.authenticated) || self.client.overruns;
-        !is_full && !self.output.exceeds(&self.app.limits.output())
+        !is_full && !self.output.exceeds(&self.output_limit())
     }
 
     /// Executes the requests in the buffer; `true` when a limit left some of them.

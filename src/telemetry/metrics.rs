@@ -152,6 +152,12 @@ catalogue! {
     Counter keyspace_misses "sojourn_keyspace_misses_total" Count "Reads of a key that does not exist";
     Counter cold_loads "sojourn_cold_loads_total" Count "Values that were read from the database because they were not in memory";
     Counter expired_keys "sojourn_expired_keys_total" Count "Keys whose life ended";
+    Gauge pubsub_channels "sojourn_pubsub_channels" Count "Channels that somebody subscribes to";
+    Gauge pubsub_patterns "sojourn_pubsub_patterns" Count "Patterns that somebody subscribes to";
+    Counter messages_published "sojourn_messages_published_total" Count "Messages that were published, events of keys included";
+    Counter messages_delivered "sojourn_messages_delivered_total" Count "Messages that were handed to subscribers, one for each of them";
+    Gauge events_waiting "sojourn_events_waiting" Count "Groups of events that wait for the commit of what they tell of";
+    Counter events_dropped "sojourn_events_dropped_total" Count "Events that were dropped because too many waited";
     Counter evicted_values "sojourn_evicted_values_total" Count "Values that left memory and stayed in the database";
     Counter units_committed "sojourn_units_committed_total" Count "Units (all changes of one command or EXEC) that were committed";
     Counter units_failed "sojourn_units_failed_total" Count "Units that failed and were taken back";

@@ -12,6 +12,7 @@ mod support;
 mod connections;
 mod edges;
 mod keys;
+mod listeners;
 mod neighbour;
 mod replies;
 mod requests;

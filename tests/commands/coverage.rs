@@ -12,7 +12,7 @@ fn script_commands() -> Vec<Vec<String>> {
     let steps = SCRIPTS.iter().flat_map(|(name, text)| parse(name, text));
     let commands = steps.filter_map(|step| match step.action {
         Action::Command(words) => Some(words),
-        Action::Raw(..) | Action::Closed | Action::Wait(_) => None,
+        Action::Raw(_) | Action::Push | Action::Closed | Action::Wait(_) => None,
     });
     commands.map(|words| words.iter().map(|word| String::from_utf8_lossy(word).to_lowercase()).collect()).collect()
 }
@@ -24,7 +24,7 @@ fn every_command_over_a_value_meets_values_of_other_kinds() {
         .into_iter()
         .filter_map(|step| match step.action {
             Action::Command(words) => words.first().map(|word| word.to_ascii_lowercase()),
-            Action::Raw(..) | Action::Closed | Action::Wait(_) => None,
+            Action::Raw(_) | Action::Push | Action::Closed | Action::Wait(_) => None,
         })
         .collect();
     let over_a_value = table::all().filter(|row| matches!(row.group, Group::String | Group::Hash | Group::Set));

@@ -9,22 +9,23 @@ use crate::script::{Action, Agreement, Step};
 use crate::support::resp::{Connection, Frame, encode};
 
 /// One server of a comparison, with the connections that the script has opened.
-struct Side {
+pub struct Side {
     address: SocketAddr,
     protocol: u8,
     connections: HashMap<String, Connection>,
 }
 
 impl Side {
-    fn new(address: SocketAddr, protocol: u8) -> Self {
+    pub fn new(address: SocketAddr, protocol: u8) -> Self {
         Self { address, protocol, connections: HashMap::new() }
     }
 
-    fn run(&mut self, step: &Step) -> Result<Vec<Frame>, String> {
+    pub fn run(&mut self, step: &Step) -> Result<Vec<Frame>, String> {
         let connection = self.connection(&step.client);
         let replies = match &step.action {
-            Action::Command(words) => exchange(connection, &encode(words), 1),
-            Action::Raw(bytes, replies) => exchange(connection, bytes, *replies),
+            Action::Command(words) => exchange(connection, &encode(words), step.replies),
+            Action::Raw(bytes) => exchange(connection, bytes, step.replies),
+            Action::Push => exchange(connection, &[], step.replies),
             Action::Closed => {
                 let closed = connection.is_closed();
                 self.connections.remove(&step.client);

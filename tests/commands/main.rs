@@ -12,6 +12,8 @@ mod bad_input;
 mod collections;
 mod coverage;
 mod differential;
+mod events;
+mod listeners;
 mod pipelines;
 mod scan;
 mod script;
@@ -37,6 +39,7 @@ const SCRIPTS: &[(&str, &str)] = &[
     ("connection", include_str!("scripts/connection.txt")),
     ("server", include_str!("scripts/server.txt")),
     ("protocol", include_str!("scripts/protocol.txt")),
+    ("pubsub", include_str!("scripts/pubsub.txt")),
 ];
 
 fn script(name: &str) -> Vec<script::Step> {
@@ -89,6 +92,8 @@ replies_equal_redis! {
     connections_reply_as_redis_does_in_resp3: "connection" in RESP 3;
     the_server_replies_as_redis_does: "server" in RESP 2;
     the_server_replies_as_redis_does_in_resp3: "server" in RESP 3;
+    messages_come_as_redis_sends_them: "pubsub" in RESP 2;
+    messages_come_as_redis_sends_them_in_resp3: "pubsub" in RESP 3;
     the_protocol_is_spoken_as_redis_does: "protocol" in RESP 2;
     the_protocol_is_spoken_as_redis_does_in_resp3: "protocol" in RESP 3;
 }

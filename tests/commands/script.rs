@@ -10,6 +10,8 @@
 //! @kind LASTSAVE                only the kind of the reply must agree, of an error its first word
 //! @differs CLIENT SETINFO …     the replies must differ (say why in a comment)
 //! @raw 2 "PING\r\nPING\r\n"     these bytes, which have two replies
+//! @frames 2 SUBSCRIBE a b       the command has two replies
+//! @push 2                       two messages come by themselves
 //! @closed                       the server has closed the connection; the next line gets a new one
 //! @wait 20                      milliseconds
 //! SET key {a*45}                45 letters
@@ -24,6 +26,8 @@ pub struct Step {
     pub client: String,
     /// What must agree.
     pub agreement: Agreement,
+    /// How many replies it has.
+    pub replies: usize,
     /// What is done.
     pub action: Action,
 }
@@ -50,8 +54,10 @@ pub enum Agreement {
 pub enum Action {
     /// Sends a command.
     Command(Vec<Vec<u8>>),
-    /// Sends bytes and reads so many replies.
-    Raw(Vec<u8>, usize),
+    /// Sends bytes.
+    Raw(Vec<u8>),
+    /// Only reads.
+    Push,
     /// Expects the end of the connection.
     Closed,
     /// Lets time pass.
@@ -66,8 +72,8 @@ pub fn parse(name: &str, text: &str) -> Vec<Step> {
 }
 
 fn parse_line(place: String, line: &str) -> Step {
-    let mut step =
-        Step { place, client: "a".to_owned(), agreement: Agreement::Equal, action: Action::Command(Vec::new()) };
+    let (client, agreement, action) = ("a".to_owned(), Agreement::Equal, Action::Command(Vec::new()));
+    let mut step = Step { place, client, agreement, replies: 1, action };
     let mut rest = line.trim();
     while let Some(marked) = rest.strip_prefix('@') {
         let (mark, behind) = marked.split_once(' ').unwrap_or((marked, ""));
@@ -87,8 +93,19 @@ fn parse_line(place: String, line: &str) -> Step {
             }
             "raw" => {
                 let (replies, bytes) = rest.split_once(' ').expect("@raw N bytes");
-                step.action = Action::Raw(words(bytes).concat(), replies.parse().expect("a number of replies"));
+                step.action = Action::Raw(words(bytes).concat());
+                step.replies = replies.parse().expect("a number of replies");
                 return step;
+            }
+            "push" => {
+                step.action = Action::Push;
+                step.replies = rest.parse().expect("a number of messages");
+                return step;
+            }
+            "frames" => {
+                let (replies, behind) = rest.split_once(' ').expect("@frames N command");
+                step.replies = replies.parse().expect("a number of replies");
+                rest = behind;
             }
             _ => match mark.strip_prefix('~') {
                 Some(most) => step.agreement = Agreement::Within(most.parse().expect("a tolerance")),

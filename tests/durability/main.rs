@@ -10,6 +10,7 @@ mod postgres;
 mod support;
 
 mod disks;
+mod events;
 mod everysec;
 mod history;
 mod kills;

@@ -10,17 +10,17 @@ use super::{MINUTE_MS, NOW_MS, Rig, outcome, settle_down, settled};
 
 fn add(keys: &mut Keys<'_>, key: &str, members: &[&str]) -> Result<(), KeysError> {
     let set = keys.set(key.as_bytes())?.with(members.iter().map(|member| member.as_bytes())).0;
-    keys.put_set(key.as_bytes(), &set)
+    keys.put_set(key.as_bytes(), &set, "sadd")
 }
 
 fn remove(keys: &mut Keys<'_>, key: &str, members: &[&str]) -> Result<(), KeysError> {
     let set = keys.set(key.as_bytes())?.without(members.iter().map(|member| member.as_bytes())).0;
-    keys.put_set(key.as_bytes(), &set)
+    keys.put_set(key.as_bytes(), &set, "sadd")
 }
 
 fn set_field(keys: &mut Keys<'_>, key: &str, field: &str, value: &str) -> Result<(), KeysError> {
     let hash = keys.hash(key.as_bytes())?.with([(field.as_bytes(), value.as_bytes())].into_iter()).0;
-    keys.put_hash(key.as_bytes(), &hash)
+    keys.put_hash(key.as_bytes(), &hash, "hset")
 }
 
 impl Rig {

@@ -21,6 +21,8 @@ pub enum Reason {
     Command,
     /// One of its keys.
     Key,
+    /// One of its channels.
+    Channel,
     /// The password.
     Auth,
 }
@@ -43,7 +45,7 @@ pub struct Denial {
     pub reason: Reason,
     /// Where.
     pub context: Context,
-    /// The command or key.
+    /// The command, key or channel.
     pub object: Bytes,
     /// To whom.
     pub username: Bytes,

@@ -34,7 +34,7 @@ pub static CATEGORIES: &[Category] = &[
     Category { tag: "@hyperloglog", contains: |_| false },
     Category { tag: "@geo", contains: |_| false },
     Category { tag: "@stream", contains: |_| false },
-    Category { tag: "@pubsub", contains: |_| false },
+    Category { tag: "@pubsub", contains: |row| row.has(Flag::PubSub) },
     Category { tag: "@admin", contains: |row| row.has(Flag::Admin) },
     Category { tag: "@fast", contains: |row| row.has(Flag::Fast) },
     Category { tag: "@slow", contains: |row| !row.has(Flag::Fast) },

@@ -14,7 +14,7 @@ use tracing::{error, warn};
 use super::super::error::CommandError;
 use super::super::table::CommandResult;
 use super::rules::{self, RuleError};
-use super::{channels_by_default, describe};
+use super::{channels_by_default, describe, listeners};
 use crate::app::users::{User, Users};
 use crate::app::{App, Client};
 use crate::config::{PubsubDefault, Settings};
@@ -52,6 +52,7 @@ pub(super) fn load<'a>(app: &'a App, client: &'a mut Client, _: &'a Request) -> 
         let users = parse(&text, &path, channels_by_default(app)).map_err(refused)?;
         let gone = app.users.replace(users);
         client.close_after_reply |= app.clients.expel_users(&gone, client.info.id);
+        listeners::expel(app, client);
         warn_of_open_default(&app.users, &app.settings.read());
         Ok(Reply::OK)
     }

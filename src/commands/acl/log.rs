@@ -40,6 +40,7 @@ fn describe(denial: &Denial, now_ms: i64) -> Reply {
     let reason = match denial.reason {
         Reason::Command => "command",
         Reason::Key => "key",
+        Reason::Channel => "channel",
         Reason::Auth => "auth",
     };
     let context = match denial.context {

@@ -1,6 +1,7 @@
 //! Whether a user may do what a request asks for, and what is answered if not. Only clients whose user may not do everything
 //! come here.
 
+use std::ops::Range;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -20,6 +21,8 @@ pub enum Denied {
     Command,
     /// The key at this position of the request.
     Key(usize),
+    /// The channel, or pattern of channels, at this position of the request.
+    Channel(usize),
 }
 
 /// Whether this user may do this.
@@ -41,12 +44,37 @@ fn check_selector(selector: &Selector, row: &'static Row, request: &[Bytes]) -> 
     if !row.has(Flag::NoAuth) && !allows_command(selector, row, request) {
         return Err(Denied::Command);
     }
+    check_keys(selector, row, request)?;
+    let denied = channels(row, request.len())
+        .find(|position| !allows_channel(selector, row.has(Flag::ChannelPatterns), &request[*position]));
+    denied.map_or(Ok(()), |position| Err(Denied::Channel(position)))
+}
+
+/// Which words of a request of this many words are channels, or patterns of them.
+fn channels(row: &Row, words: usize) -> Range<usize> {
+    if row.has(Flag::FirstChannel) {
+        1..words.min(2)
+    } else if row.has(Flag::Channels) || row.has(Flag::ChannelPatterns) {
+        1..words
+    } else {
+        0..0
+    }
+}
+
+fn check_keys(selector: &Selector, row: &Row, request: &[Bytes]) -> Result<(), Denied> {
     if selector.all_keys {
         return Ok(());
     }
     let mut keys = row.keys.of(request.len()).enumerate();
     let denied = keys.find(|(number, position)| !allows_key(selector, row, request, *number, &request[*position]));
     denied.map_or(Ok(()), |(_, position)| Err(Denied::Key(position)))
+}
+
+/// Whether a channel may be used, or a pattern: what a pattern finds is not known, so the very same must be allowed.
+#[must_use]
+pub fn allows_channel(selector: &Selector, is_pattern: bool, name: &[u8]) -> bool {
+    let fits = |allowed: &Bytes| if is_pattern { **allowed == *name } else { glob::matches(allowed, name) };
+    selector.all_channels || selector.channels.iter().any(fits)
 }
 
 fn allows_command(selector: &Selector, row: &'static Row, request: &[Bytes]) -> bool {
@@ -84,6 +112,9 @@ pub fn admit(app: &App, client: &Client, row: &'static Row, request: &Request) -
             format!("NOPERM this user has no permissions to run the '{}' command", table::full_name(row))
         }
         Denied::Key(_) => "NOPERM this user has no permissions to access one of the keys used as arguments".to_owned(),
+        Denied::Channel(_) => {
+            "NOPERM this user has no permissions to access one of the channels used as arguments".to_owned()
+        }
     }))
 }
 
@@ -103,6 +134,7 @@ pub fn readmit(app: &App, client: &Client, row: &'static Row, request: &Request)
     let reason = match denied {
         Denied::Command => "no permission to execute the command or subcommand",
         Denied::Key(_) => "no permission to touch the specified keys",
+        Denied::Channel(_) => "no permission to access one of the channels used as arguments",
     };
     Err(CommandError::other(format!(
         "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command is no \
@@ -116,6 +148,7 @@ fn note(app: &App, client: &Client, row: &'static Row, request: &Request, denied
     let (reason, object) = match denied {
         Denied::Command => (Reason::Command, Bytes::from_static(table::full_name(row).as_bytes())),
         Denied::Key(position) => (Reason::Key, request[position].clone()),
+        Denied::Channel(position) => (Reason::Channel, request[position].clone()),
     };
     log::note(app, client, reason, context, object, client.login.user().name.clone());
 }

@@ -15,7 +15,7 @@ struct Chosen<'a> {
     address: Option<&'a Bytes>,
     local_address: Option<&'a Bytes>,
     user_incarnation: Option<u64>,
-    none_is_of_the_type: bool,
+    kind: Filter,
     spares_own: bool,
 }
 
@@ -39,7 +39,7 @@ impl<'a> Chosen<'a> {
             address: None,
             local_address: None,
             user_incarnation: None,
-            none_is_of_the_type: false,
+            kind: Filter::All,
             spares_own: true,
         }
     }
@@ -55,7 +55,7 @@ impl<'a> Chosen<'a> {
                     let refusal = || CommandError::other("ERR client-id should be greater than 0");
                     chosen.id = Some(id.ok_or_else(refusal)?);
                 }
-                _ if is(option, "TYPE") => chosen.none_is_of_the_type = matches!(parse_kind(value)?, Filter::None),
+                _ if is(option, "TYPE") => chosen.kind = parse_kind(value)?,
                 _ if is(option, "ADDR") => chosen.address = Some(value),
                 _ if is(option, "LADDR") => chosen.local_address = Some(value),
                 _ if is(option, "USER") => {
@@ -74,7 +74,7 @@ impl<'a> Chosen<'a> {
 
     fn includes(&self, info: &ClientInfo) -> bool {
         let is_at = |wanted: Option<&Bytes>, of| wanted.is_none_or(|wanted| *wanted == address(of).to_string());
-        !self.none_is_of_the_type
+        self.kind.shows(info)
             && self.id.is_none_or(|id| u64::try_from(id) == Ok(info.id))
             && is_at(self.address, info.address)
             && is_at(self.local_address, info.local_address)

@@ -50,6 +50,7 @@ pub(super) fn exec(app: &App, client: &mut Client, now_ms: i64) -> Step {
     }
     locked.begin_exec();
     let (mut replies, mut bytes_left) = (Vec::with_capacity(transaction.queue.len()), exec_reply_bytes_max(app));
+    client.unpublished = Some(Vec::new());
     for request in &transaction.queue {
         let reply = run_queued(app, client, &mut locked, request);
         bytes_left = bytes_left.saturating_sub(reply.bytes_about());
@@ -58,6 +59,9 @@ pub(super) fn exec(app: &App, client: &mut Client, now_ms: i64) -> Step {
         if !client.overruns {
             replies.push(reply);
         }
+    }
+    for (channel, payload) in client.unpublished.take().unwrap_or_default() {
+        locked.publish(channel, payload);
     }
     Step::Done(Reply::Array(replies), locked.finish())
 }

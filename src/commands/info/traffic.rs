@@ -2,6 +2,7 @@
 
 use super::Lines;
 use crate::app::App;
+use crate::app::pubsub::Kind;
 
 /// `# Clients`.
 pub(super) fn clients(app: &App, lines: &mut Lines) {
@@ -25,6 +26,10 @@ pub(super) fn statistics(app: &App, lines: &mut Lines) {
     lines.put("evicted_keys", 0);
     lines.put("keyspace_hits", metrics.keyspace_hits.get());
     lines.put("keyspace_misses", metrics.keyspace_misses.get());
+    lines.put("pubsub_channels", app.pubsub.names(Kind::Channel));
+    lines.put("pubsub_patterns", app.pubsub.names(Kind::Pattern));
+    // There are no shards, so nothing is published in one.
+    lines.put("pubsubshard_channels", 0);
     // Under the names of Redis 7.2; 7.0 does not count them.
     lines.put("client_query_buffer_limit_disconnections", metrics.query_limit_disconnections.get());
     lines.put("client_output_buffer_limit_disconnections", metrics.output_limit_disconnections.get());

@@ -12,6 +12,7 @@ const FLAG_NAMES: &[(Flag, &[&str])] = &[
     (Flag::Readonly, &["readonly"]),
     (Flag::DenyOom, &["denyoom"]),
     (Flag::Admin, &["admin"]),
+    (Flag::PubSub, &["pubsub"]),
     (Flag::NoScript, &["noscript"]),
     // Redis can be stale without loading; nothing here can.
     (Flag::Loading, &["loading", "stale"]),

@@ -7,6 +7,7 @@ use super::super::Keyspace;
 use super::super::collection::{Hash, Set};
 use super::{Keys, KeysError};
 use crate::clock::Expiry;
+use crate::config::EventClass;
 use crate::database::{Kind, StoredValue, Value};
 
 /// A collection is written whole at each change: from this size on the log says so, since a hundred changes a second of one
@@ -63,20 +64,55 @@ impl Keys<'_> {
         }
     }
 
-    /// Puts a hash, with the end that the key has; an empty one deletes the key.
+    /// [`Keys::hash`] of a command that reads: it tells of a miss.
+    ///
+    /// # Errors
+    /// As [`Keys::value`].
+    pub fn hash_to_read(&mut self, key: &[u8]) -> Result<Hash, KeysError> {
+        let hash = self.hash(key)?;
+        if hash.is_empty() {
+            self.notify_miss(key);
+        }
+        Ok(hash)
+    }
+
+    /// [`Keys::set`] of a command that reads: it tells of a miss.
+    ///
+    /// # Errors
+    /// As [`Keys::value`].
+    pub fn set_to_read(&mut self, key: &[u8]) -> Result<Set, KeysError> {
+        let set = self.set(key)?;
+        if set.is_empty() {
+            self.notify_miss(key);
+        }
+        Ok(set)
+    }
+
+    /// Puts a hash, with the end that the key has, and tells of `event`; an empty one deletes the key.
     ///
     /// # Errors
     /// [`KeysError::TooLarge`] and [`KeysError::DatabaseDown`]; nothing has changed then.
-    pub fn put_hash(&mut self, key: &[u8], hash: &Hash) -> Result<(), KeysError> {
-        self.put_collection(key, Kind::Hash, hash.bytes(), hash.is_empty())
+    pub fn put_hash(&mut self, key: &[u8], hash: &Hash, event: &'static str) -> Result<(), KeysError> {
+        self.put_collection(key, Kind::Hash, hash.bytes(), hash.is_empty())?;
+        self.notify_of_collection(EventClass::Hash, event, key, hash.is_empty());
+        Ok(())
     }
 
-    /// Puts a set, with the end that the key has; an empty one deletes the key.
+    /// Puts a set, with the end that the key has, and tells of `event`; an empty one deletes the key.
     ///
     /// # Errors
     /// As [`Keys::put_hash`].
-    pub fn put_set(&mut self, key: &[u8], set: &Set) -> Result<(), KeysError> {
-        self.put_collection(key, Kind::Set, set.bytes(), set.is_empty())
+    pub fn put_set(&mut self, key: &[u8], set: &Set, event: &'static str) -> Result<(), KeysError> {
+        self.put_collection(key, Kind::Set, set.bytes(), set.is_empty())?;
+        self.notify_of_collection(EventClass::Set, event, key, set.is_empty());
+        Ok(())
+    }
+
+    fn notify_of_collection(&mut self, class: EventClass, event: &'static str, key: &[u8], is_empty: bool) {
+        self.notify(class, event, key);
+        if is_empty {
+            self.notify(EventClass::Generic, "del", key);
+        }
     }
 
     fn of_kind(&mut self, key: &[u8], kind: Kind) -> Result<Option<Value>, KeysError> {

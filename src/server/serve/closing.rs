@@ -25,7 +25,7 @@ impl Connection {
             debug!(%address, "a client without its password was closed: it asks for more than it reads");
             return true;
         }
-        if self.client.overruns || self.output.exceeds(&self.app.limits.output()) {
+        if self.client.overruns || self.output.exceeds(&self.output_limit()) {
             metrics.output_limit_disconnections.increment();
             warn!(%address, "a client was closed: what it left unread reached client-output-buffer-limit");
             return true;
@@ -36,9 +36,9 @@ impl Connection {
     /// When the connection ends if nothing happens.
     pub(super) fn deadline(&mut self) -> Option<Instant> {
         let limits = &self.app.limits;
-        let idle = self.idle.end(limits.idle_timeout().filter(|_| !self.output.waits()));
+        let idle = self.idle.end(limits.idle_timeout().filter(|_| !self.output.waits() && !self.client.listens()));
         let stranger = self.stranger.end(limits.auth_timeout().filter(|_| !self.client.authenticated));
-        [idle, stranger, self.output.soft_end(&limits.output())].into_iter().flatten().min()
+        [idle, stranger, self.output.soft_end(&self.output_limit())].into_iter().flatten().min()
     }
 }
 

@@ -10,6 +10,9 @@ use redis_protocol::{resp2, resp3};
 /// As many as the server answers at once.
 const LOGINS_MAX: usize = 3;
 
+/// Answered once for each channel, and followed by what others publish: from then on nobody can count.
+const LISTENING: [&[u8]; 4] = [b"subscribe", b"psubscribe", b"unsubscribe", b"punsubscribe"];
+
 /// The protocol of the replies.
 #[derive(Clone, Copy, PartialEq)]
 enum Speaks {
@@ -31,6 +34,8 @@ pub struct Client {
     /// Somebody may have killed it.
     expendable: bool,
     logins: usize,
+    /// It has asked for messages, perhaps in vain.
+    listens: bool,
     cursor: Vec<u8>,
 }
 
@@ -46,6 +51,7 @@ impl Client {
             dismissed: false,
             expendable: false,
             logins: 0,
+            listens: false,
             cursor: b"0".to_vec(),
         }
     }
@@ -76,12 +82,17 @@ impl Client {
             self.outgoing.extend(word);
             self.outgoing.extend(b"\r\n");
         }
-        self.due.push_back(words[0].as_ref().to_ascii_lowercase());
+        let name = words[0].as_ref().to_ascii_lowercase();
+        self.listens |= LISTENING.contains(&name.as_slice());
+        self.due.push_back(name);
     }
 
     /// Sends what is queued and reads one reply for each.
     pub fn read_replies(&mut self) {
         self.send();
+        if self.listens {
+            self.due.clear();
+        }
         while let Some(name) = self.due.pop_front() {
             match self.next_frame() {
                 Some(frame) => self.note(&name, &frame),
@@ -101,6 +112,9 @@ impl Client {
     pub fn check_in_step(&mut self) {
         if self.dismissed {
             return;
+        }
+        if self.listens {
+            return self.send_and_close(&[]);
         }
         // In a transaction, or before AUTH, it is answered otherwise, but once.
         self.call(&["echo", "in step"]);

@@ -1,4 +1,4 @@
-//! Redis's patterns for keys: `*`, `?`, `[a-c]`, `[^a]` and `\x`. The work is bounded by the product of the two lengths,
+//! Redis's patterns for keys and channels: `*`, `?`, `[a-c]`, `[^a]` and `\x`. The work is bounded by the product of the two lengths,
 //! whatever the pattern: only the last star is ever taken back, since an earlier one could not do better.
 
 /// Whether the pattern matches every key, so that no key needs to be looked at.

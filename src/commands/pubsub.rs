@@ -1,0 +1,326 @@
+//! SUBSCRIBE, PUBLISH and their like. Who listens to what is kept in `app::pubsub`; a message is never part of a reply but
+//! where it came before it.
+
+use super::error::CommandError;
+use super::table::{self, CommandResult, Flag, Group, Handler, KeyPositions, Loads, Row};
+use super::{glob, help};
+use crate::app::pubsub::{CHANNELS_MAX, Kind, PATTERNS_MAX, Subscriptions};
+use crate::app::{App, Client};
+use crate::protocol::{Reply, Request};
+
+/// What listens, what stops to, what publishes and what shows it.
+pub const ROWS: &[Row] = &[
+    Row {
+        name: "subscribe",
+        syntax: "channel [channel ...]",
+        summary: "Listen for messages published to the given channels",
+        since: "2.0.0",
+        group: Group::PubSub,
+        arity: -2,
+        flags: &[Flag::PubSub, Flag::NoScript, Flag::Loading, Flag::Channels, Flag::WhileListening],
+        keys: KeyPositions::None,
+        loads: Loads::Never,
+        handler: Handler::Client(subscribe),
+    },
+    Row {
+        name: "psubscribe",
+        syntax: "pattern [pattern ...]",
+        summary: "Listen for messages published to channels matching the given patterns",
+        since: "2.0.0",
+        group: Group::PubSub,
+        arity: -2,
+        flags: &[Flag::PubSub, Flag::NoScript, Flag::Loading, Flag::ChannelPatterns, Flag::WhileListening],
+        keys: KeyPositions::None,
+        loads: Loads::Never,
+        handler: Handler::Client(psubscribe),
+    },
+    Row {
+        name: "unsubscribe",
+        syntax: "[channel [channel ...]]",
+        summary: "Stop listening for messages posted to the given channels",
+        since: "2.0.0",
+        group: Group::PubSub,
+        arity: -1,
+        flags: &[Flag::PubSub, Flag::NoScript, Flag::Loading, Flag::WhileListening],
+        keys: KeyPositions::None,
+        loads: Loads::Never,
+        handler: Handler::Client(unsubscribe),
+    },
+    Row {
+        name: "punsubscribe",
+        syntax: "[pattern [pattern ...]]",
+        summary: "Stop listening for messages posted to channels matching the given patterns",
+        since: "2.0.0",
+        group: Group::PubSub,
+        arity: -1,
+        flags: &[Flag::PubSub, Flag::NoScript, Flag::Loading, Flag::WhileListening],
+        keys: KeyPositions::None,
+        loads: Loads::Never,
+        handler: Handler::Client(punsubscribe),
+    },
+    Row {
+        name: "publish",
+        syntax: "channel message",
+        summary: "Post a message to a channel",
+        since: "2.0.0",
+        group: Group::PubSub,
+        arity: 3,
+        flags: &[Flag::PubSub, Flag::Loading, Flag::Fast, Flag::FirstChannel],
+        keys: KeyPositions::None,
+        loads: Loads::Never,
+        handler: Handler::Client(publish),
+    },
+    Row {
+        name: "pubsub",
+        syntax: "",
+        summary: "A container for Pub/Sub commands",
+        since: "2.8.0",
+        group: Group::PubSub,
+        arity: -2,
+        flags: &[],
+        keys: KeyPositions::None,
+        loads: Loads::Never,
+        handler: Handler::Container(SUBCOMMANDS),
+    },
+];
+
+const SUBCOMMANDS: &[Row] = &[
+    Row {
+        name: "channels",
+        syntax: "[pattern]",
+        summary: "List active channels",
+        since: "2.8.0",
+        group: Group::PubSub,
+        arity: -2,
+        flags: &[Flag::PubSub, Flag::Loading],
+        keys: KeyPositions::None,
+        loads: Loads::Never,
+        handler: Handler::Client(channels),
+    },
+    Row {
+        name: "help",
+        syntax: "",
+        summary: "Show helpful text about the different subcommands",
+        since: "6.2.0",
+        group: Group::PubSub,
+        arity: 2,
+        flags: &[Flag::Loading],
+        keys: KeyPositions::None,
+        loads: Loads::Never,
+        handler: Handler::Client(show_help),
+    },
+    Row {
+        name: "numpat",
+        syntax: "",
+        summary: "Get the count of unique patterns pattern subscriptions",
+        since: "2.8.0",
+        group: Group::PubSub,
+        arity: 2,
+        flags: &[Flag::PubSub, Flag::Loading],
+        keys: KeyPositions::None,
+        loads: Loads::Never,
+        handler: Handler::Client(count_patterns),
+    },
+    Row {
+        name: "numsub",
+        syntax: "[channel [channel ...]]",
+        summary: "Get the count of subscribers for channels",
+        since: "2.8.0",
+        group: Group::PubSub,
+        arity: -2,
+        flags: &[Flag::PubSub, Flag::Loading],
+        keys: KeyPositions::None,
+        loads: Loads::Never,
+        handler: Handler::Client(count_listeners),
+    },
+    Row {
+        name: "shardchannels",
+        syntax: "[pattern]",
+        summary: "List active shard channels",
+        since: "7.0.0",
+        group: Group::PubSub,
+        arity: -2,
+        flags: &[Flag::PubSub, Flag::Loading],
+        keys: KeyPositions::None,
+        loads: Loads::Never,
+        handler: Handler::Client(shard_channels),
+    },
+    Row {
+        name: "shardnumsub",
+        syntax: "[shardchannel [shardchannel ...]]",
+        summary: "Get the count of subscribers for shard channels",
+        since: "7.0.0",
+        group: Group::PubSub,
+        arity: -2,
+        flags: &[Flag::PubSub, Flag::Loading],
+        keys: KeyPositions::None,
+        loads: Loads::Never,
+        handler: Handler::Client(count_shard_listeners),
+    },
+];
+
+const HELP: &[&str] = &[
+    "CHANNELS [<pattern>]",
+    "    Return the currently active channels matching a <pattern> (default: '*').",
+    "NUMPAT",
+    "    Return number of subscriptions to patterns.",
+    "NUMSUB [<channel> ...]",
+    "    Return the number of subscribers for the specified channels, excluding",
+    "    pattern subscriptions(default: no channels).",
+    "SHARDCHANNELS [<pattern>]",
+    "    Return the currently active shard level channels matching a <pattern> (default: '*').",
+    "SHARDNUMSUB [<shardchannel> ...]",
+    "    Return the number of subscribers for the specified shard level channel(s)",
+];
+
+fn show_help(_: &App, _: &mut Client, _: &Request) -> CommandResult {
+    Ok(help::reply("PUBSUB <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", HELP))
+}
+
+/// What a client of RESP2 is told that asks for anything else while it listens: it could not tell the reply from a message.
+#[must_use]
+pub(super) fn only_listens(row: &'static Row) -> CommandError {
+    let name = table::full_name(row);
+    CommandError::other(format!(
+        "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
+    ))
+}
+
+fn subscribe(app: &App, client: &mut Client, request: &Request) -> CommandResult {
+    listen(app, client, request, Kind::Channel, "subscribe")
+}
+
+fn psubscribe(app: &App, client: &mut Client, request: &Request) -> CommandResult {
+    listen(app, client, request, Kind::Pattern, "psubscribe")
+}
+
+fn listen(app: &App, client: &mut Client, request: &Request, kind: Kind, word: &'static str) -> CommandResult {
+    let names = &request[1..];
+    let name_bytes_max = app.limits.key_bytes_max();
+    if names.iter().any(|name| name.len() > name_bytes_max) {
+        // Each message is compared with the pattern, which costs the product of their lengths.
+        let line = format!("ERR channel or pattern is longer than key-bytes-max ({name_bytes_max} bytes)");
+        return Err(CommandError::other(line));
+    }
+    let client_id = client.info.id;
+    let new = || Box::new(Subscriptions::new(std::sync::Arc::clone(&app.pubsub), client_id));
+    let subscriptions = client.subscriptions.get_or_insert_with(new);
+    let (most, what) = match kind {
+        Kind::Channel => (CHANNELS_MAX, "channels"),
+        Kind::Pattern => (PATTERNS_MAX, "patterns"),
+    };
+    if subscriptions.count(kind) + names.len() > most {
+        if subscriptions.total() == 0 {
+            client.subscriptions = None;
+        }
+        return Err(CommandError::other(format!("ERR a client listens to at most {most} {what}")));
+    }
+    let mut frames = Vec::with_capacity(names.len());
+    for name in names {
+        subscriptions.add(kind, name);
+        frames.push(confirmation(word, Reply::Bulk(name.clone()), subscriptions.total()));
+    }
+    client.note_subscriptions();
+    Ok(Reply::Frames(frames))
+}
+
+fn unsubscribe(_: &App, client: &mut Client, request: &Request) -> CommandResult {
+    Ok(leave(client, request, Kind::Channel, "unsubscribe"))
+}
+
+fn punsubscribe(_: &App, client: &mut Client, request: &Request) -> CommandResult {
+    Ok(leave(client, request, Kind::Pattern, "punsubscribe"))
+}
+
+fn leave(client: &mut Client, request: &Request, kind: Kind, word: &'static str) -> Reply {
+    let mut confirmations = Vec::new();
+    let mut left = 0;
+    let names = match &request[1..] {
+        [] => client.subscriptions.as_ref().map_or_else(Vec::new, |subscriptions| subscriptions.all(kind)),
+        names => names.to_vec(),
+    };
+    if let Some(subscriptions) = &mut client.subscriptions {
+        for name in &names {
+            subscriptions.remove(kind, name);
+            confirmations.push(confirmation(word, Reply::Bulk(name.clone()), subscriptions.total()));
+        }
+        left = subscriptions.total();
+    } else {
+        confirmations.extend(names.into_iter().map(|name| confirmation(word, Reply::Bulk(name), 0)));
+    }
+    if confirmations.is_empty() {
+        confirmations.push(confirmation(word, Reply::Null, left));
+    }
+    // What came before goes before: behind the confirmation nobody expects it.
+    let mut frames = client.take_messages();
+    frames.append(&mut confirmations);
+    if left == 0 {
+        client.leave_all();
+    } else {
+        client.note_subscriptions();
+    }
+    Reply::Frames(frames)
+}
+
+fn confirmation(word: &'static str, name: Reply, total: usize) -> Reply {
+    Reply::Push(vec![Reply::text(word), name, number(total)])
+}
+
+fn publish(app: &App, client: &mut Client, request: &Request) -> CommandResult {
+    let (channel, payload) = (&request[1], &request[2]);
+    if let Some(unpublished) = &mut client.unpublished {
+        unpublished.push((channel.clone(), payload.clone()));
+        return Ok(number(app.pubsub.receivers(channel)));
+    }
+    let receivers = number(app.publish(channel, payload));
+    // As in Redis, who listens to its own messages hears this one before the reply.
+    let mut frames = client.take_messages();
+    if frames.is_empty() {
+        return Ok(receivers);
+    }
+    frames.push(receivers);
+    Ok(Reply::Frames(frames))
+}
+
+fn channels(app: &App, _: &mut Client, request: &Request) -> CommandResult {
+    let found = match &request[2..] {
+        [] => app.pubsub.channels(|_| true),
+        [pattern] => app.pubsub.channels(|channel| glob::matches(pattern, channel)),
+        [..] => return Err(wrong_number_of_arguments(request)),
+    };
+    Ok(Reply::Array(found.into_iter().map(Reply::Bulk).collect()))
+}
+
+fn count_patterns(app: &App, _: &mut Client, _: &Request) -> CommandResult {
+    Ok(number(app.pubsub.names(Kind::Pattern)))
+}
+
+fn count_listeners(app: &App, _: &mut Client, request: &Request) -> CommandResult {
+    Ok(counted(request, |channel| app.pubsub.listeners(channel)))
+}
+
+/// There are no shards, so nobody listens to any.
+fn shard_channels(_: &App, _: &mut Client, request: &Request) -> CommandResult {
+    match &request[2..] {
+        [] | [_] => Ok(Reply::Array(Vec::new())),
+        [..] => Err(wrong_number_of_arguments(request)),
+    }
+}
+
+fn count_shard_listeners(_: &App, _: &mut Client, request: &Request) -> CommandResult {
+    Ok(counted(request, |_| 0))
+}
+
+fn counted(request: &Request, count: impl Fn(&[u8]) -> usize) -> Reply {
+    let pairs = request[2..].iter().flat_map(|channel| [Reply::Bulk(channel.clone()), number(count(channel))]);
+    Reply::Array(pairs.collect())
+}
+
+fn wrong_number_of_arguments(request: &Request) -> CommandError {
+    let word = String::from_utf8_lossy(&request[1]);
+    CommandError::other(format!("ERR unknown subcommand or wrong number of arguments for '{word}'. Try PUBSUB HELP."))
+}
+
+fn number(count: usize) -> Reply {
+    Reply::Integer(i64::try_from(count).unwrap_or(i64::MAX))
+}
