@@ -7,6 +7,7 @@ mod whole;
 
 use std::sync::Arc;
 
+use ahash::AHashMap;
 use smallvec::SmallVec;
 
 use super::Keyspace;
@@ -56,6 +57,8 @@ pub struct Keys<'a> {
     refused: bool,
     exec: bool,
     changes: SmallVec<[(RecordId, Change); 1]>,
+    /// In an EXEC, where the last put of each record stands among its changes.
+    puts: Option<AHashMap<RecordId, usize>>,
     cleared: Option<Option<u8>>,
     ticket: Option<Ticket>,
     seen: Tickets,
@@ -74,6 +77,7 @@ impl<'a> Keys<'a> {
             refused: keyspace.write_through.refuses_writes(),
             exec: false,
             changes: SmallVec::new(),
+            puts: None,
             cleared: None,
             ticket: None,
             seen: Tickets::new(),
@@ -201,7 +205,7 @@ impl<'a> Keys<'a> {
             if let Some(life) = entry.life.take() {
                 let id = RecordId { home: life.home, database, key: Arc::clone(&name.key) };
                 self.keyspace.counts.shift(spot.shard, database, Some(&life), None);
-                self.changes.push((id, Change::Delete));
+                self.change(id, Change::Delete);
             }
         }
         self.keyspace.watches.changed(database, key);
@@ -211,6 +215,7 @@ impl<'a> Keys<'a> {
     /// From now on all changes are those of one EXEC.
     pub fn begin_exec(&mut self) {
         self.exec = true;
+        self.puts = Some(AHashMap::new());
     }
 
     /// The reply waits for everything that is queued so far.
@@ -253,6 +258,22 @@ impl<'a> Keys<'a> {
         if self.refused { Err(KeysError::DatabaseDown) } else { Ok(()) }
     }
 
+    /// Adds a change to the unit. An EXEC may change one record again and again, and each time all of a large value is new:
+    /// of those that another one replaces no bytes are kept, since the unit commits whole.
+    fn change(&mut self, id: RecordId, change: Change) {
+        if let Some(puts) = &mut self.puts {
+            let replaced = match &change {
+                Change::Put { .. } => puts.insert(id.clone(), self.changes.len()),
+                Change::Delete => puts.remove(&id),
+                Change::Expire { .. } => None,
+            };
+            if let Some((_, Change::Put { value, .. })) = replaced.and_then(|at| self.changes.get_mut(at)) {
+                *value = Value::default();
+            }
+        }
+        self.changes.push((id, change));
+    }
+
     fn own_ticket(&mut self) -> Ticket {
         self.ticket.get_or_insert_default().clone()
     }
@@ -292,9 +313,9 @@ impl<'a> Keys<'a> {
             }
             if let Some(ended) = ended.filter(|ended| ended.home != home) {
                 let id = RecordId { home: ended.home, database, key: Arc::clone(&shared_key) };
-                self.changes.push((id, Change::Delete));
+                self.change(id, Change::Delete);
             }
-            self.changes.push((RecordId { home, database, key: shared_key }, change));
+            self.change(RecordId { home, database, key: shared_key }, change);
         } else {
             let shared_key: Arc<[u8]> = Arc::from(key);
             let mut entry = Entry { life: None, pending: None };
@@ -303,7 +324,7 @@ impl<'a> Keys<'a> {
             entry.life = Some(life);
             let name = Name { database, key: Arc::clone(&shared_key) };
             self.locked.insert(spot, name, entry);
-            self.changes.push((RecordId { home, database, key: shared_key }, change));
+            self.change(RecordId { home, database, key: shared_key }, change);
         }
     }
 
@@ -341,7 +362,7 @@ impl<'a> Keys<'a> {
         life.recorded = expiry;
         self.keyspace.counts.shift(spot.shard, database, Some(&before), Some(life));
         let id = RecordId { home: life.home, database, key: Arc::clone(&name.key) };
-        self.changes.push((id, Change::Expire { expiry }));
+        self.change(id, Change::Expire { expiry });
     }
 }
 

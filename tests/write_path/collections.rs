@@ -1,5 +1,7 @@
 //! Hashes and sets on the way to the database: they go as strings go, a unit at a time, and come back as what they were.
 
+use std::sync::Arc;
+
 use sojourn::clock::Expiry;
 use sojourn::database::memory::Memory;
 use sojourn::database::unit::Outcome;
@@ -72,6 +74,39 @@ async fn a_transaction_over_all_kinds_is_one_unit() {
     assert_eq!(rig.database.commits(), 1);
     assert_eq!(rig.stored("h").as_deref(), Some("\u{1}\0\0\0\u{2}\u{1}f\u{1}v\u{1}g\u{1}w"));
     assert_eq!(rig.stored("t").as_deref(), Some("\u{1}\0\0\0\u{1}\u{1}m"));
+}
+
+#[tokio::test]
+async fn an_exec_keeps_of_each_key_its_last_value_only() {
+    let rig = Rig::start().await;
+    rig.database.hold(true);
+    let end = Expiry::at_ms(NOW_MS + MINUTE_MS);
+    let (replaced, written) = rig.run(&["k", "t", "sess:a", "gone"], |keys| {
+        keys.begin_exec();
+        keys.put(b"k", b"1", Expiry::NEVER)?;
+        let mut replaced = vec![keys.value(b"k")?];
+        keys.set_expiry(b"k", end)?;
+        keys.put(b"k", b"2", Expiry::NEVER)?;
+        add(keys, "t", &["m"])?;
+        replaced.extend([Some(keys.set(b"t")?.bytes().clone())]);
+        add(keys, "t", &["n"])?;
+        keys.put(b"sess:a", br#"{"a":1}"#, Expiry::NEVER)?;
+        replaced.extend([keys.value(b"sess:a")?]);
+        keys.put(b"sess:a", b"no object", Expiry::NEVER)?;
+        keys.set_expiry(b"sess:a", end)?;
+        keys.put(b"gone", b"1", Expiry::NEVER)?;
+        replaced.extend([keys.value(b"gone")?]);
+        keys.delete(b"gone")?;
+        Ok::<_, KeysError>(replaced.into_iter().flatten().map(|value| Arc::downgrade(&value)).collect::<Vec<_>>())
+    });
+    let replaced = replaced.expect("writes that are taken");
+    assert_eq!(replaced.len(), 4);
+    assert!(replaced.iter().all(|value| value.upgrade().is_none()), "nobody holds them, though nothing is committed");
+    rig.database.hold(false);
+    assert_eq!(settled(&written).await, Outcome::Committed);
+    rig.assert_agrees(&[("k", Some("2")), ("sess:a", Some("no object")), ("gone", None)]);
+    assert_eq!((rig.recorded("k"), rig.recorded("sess:a")), (Some(Expiry::NEVER), Some(end)));
+    assert_eq!((rig.members("t"), rig.database.commits()), (vec!["m".to_owned(), "n".to_owned()], 1));
 }
 
 #[tokio::test]
@@ -148,7 +183,7 @@ async fn a_start_knows_the_kinds_without_the_values() {
     settled(&rig.hset("h", "f", "v")).await;
     settled(&rig.set("s", "text")).await;
     rig.database.release().await;
-    let database: std::sync::Arc<Memory> = std::sync::Arc::new(rig.database.twin("next:2"));
+    let database: Arc<Memory> = Arc::new(rig.database.twin("next:2"));
     let next = Rig::on(database).await;
     assert_eq!(
         (next.kind("t"), next.kind("h"), next.kind("s")),
