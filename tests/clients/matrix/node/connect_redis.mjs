@@ -38,11 +38,27 @@ app.post('/regenerate', (request, response, next) => {
 app.post('/logout', (request, response, next) => {
   request.session.destroy((error) => (error ? next(error) : response.json({})));
 });
-app.use((error, _request, response, _next) => response.status(500).json({ error: error.message }));
+// express-session saves after the answer is begun, and gives an error of the store to this handler when nobody waits for it.
+let failed;
+app.use((error, _request, response, _next) => {
+  failed = error;
+  if (!response.headersSent) response.status(500).json({ error: error.message });
+});
 const listener = app.listen(0, '127.0.0.1', async () => {
   const list = () => inTurn({ ids: () => call('ids'), length: () => call('length'), all: () => call('all') });
-  await live(browsersOf(`http://127.0.0.1:${listener.address().port}`, { list }));
+  const sessions = browsersOf(`http://127.0.0.1:${listener.address().port}`, { list });
+  for (const name of ['create', 'modify', 'regenerate', 'destroy']) sessions[name] = heeding(sessions[name]);
+  await live(sessions);
 });
+
+function heeding(act) {
+  return async (...words) => {
+    failed = undefined;
+    const result = await act(...words);
+    if (failed) throw failed;
+    return result;
+  };
+}
 
 // The package has had three ways of giving its class.
 async function storeClass() {

@@ -20,9 +20,9 @@ const UNORDERED = new Set(['KEYS', 'SMEMBERS', 'HGETALL', 'HKEYS']);
 let wires = new Map();
 
 const text = readFileSync(file, 'utf8').split('\n').map((line) => line.trim()).filter((line) => line && !line.startsWith('#'));
-const [, library, version] = /^library (.+), version: (.+)$/.exec(text.shift()) ?? [];
-if (!library) throw new Error(`${basename(file)} must begin with "library NAME, version: TEXT"`);
-await runs({ [library]: version });
+const [, version] = /^version (.+)$/.exec(text.shift()) ?? [];
+if (!version) throw new Error(`${basename(file)} must begin with "version TEXT": of the library whose commands these are`);
+await runs({ [basename(file, '.txt')]: version });
 for (let at = 0; at < text.length;) {
   if (text[at] === 'crash') {
     for (const wire of wires.values()) wire.close();
