@@ -18,7 +18,11 @@ ROUTES = {
   },
   '/me' => ->(session, _) { session['user'] && { user: session['user'], visits: session['visits'] } },
   '/visit' => ->(session, _) { session['visits'] += 1 },
-  '/regenerate' => ->(session, _) { session.options[:renew] = true },
+  # Read first, as any app does: Rack drops the old record before it loads what it has not loaded yet.
+  '/regenerate' => lambda { |session, _|
+    session['user']
+    session.options[:renew] = true
+  },
   '/logout' => ->(session, _) { session.destroy }
 }.freeze
 
