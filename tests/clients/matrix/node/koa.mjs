@@ -41,7 +41,8 @@ app.use(async (context) => {
       const { user, visits } = context.session;
       if (generic) await context.regenerateSession();
       else await context.session.regenerate();
-      Object.assign(context.session, { user, visits });
+      // koa-generic-session saves a session only whose content is another one.
+      Object.assign(context.session, { user, visits, renewed: true });
       break;
     }
     case '/logout':

@@ -24,11 +24,11 @@ process.on('exit', () => child.kill('SIGKILL'));
 const connection = `R:127.0.0.1:${port}:0`;
 const tokens = await again(signIn).catch((error) => { throw new Error(`${error.message}\n${output}`); });
 
-await step('connections', async () => (await ask('GET', '/connections')).connections?.length ?? 'none');
+await step('connections', async () => (await ask('GET', '/connections')).connections.map(({ options: { type, db } }) => ({ type, db })));
 await step('tree', async () => shown(await again(async () => {
   const tree = await ask('GET', `/apiv2/keystree/${connection}/`);
-  if (tree.length === 0) throw new Error('not connected yet');
-  return tree;
+  if (!tree.data?.length) throw new Error('not connected yet');
+  return tree.data;
 })));
 await step('key', async () => ask('GET', `/apiv2/key/${connection}/${encodeURIComponent('sess:1')}`).then(({ ttl, ...rest }) => ({ ...rest, lives: ttl > 3_000 })));
 await step('command line', async () => [await execute('GET plain'), await execute('SET typed 1'), await execute('NOSUCH a')]);
@@ -51,7 +51,7 @@ async function ask(method, path, body) {
   });
   const text = await response.text();
   try {
-    return JSON.parse(text.replaceAll(String(port), 'PORT'));
+    return JSON.parse(text.replaceAll(connection, 'CONNECTION'));
   } catch {
     return `${response.status} ${text}`;
   }

@@ -36,7 +36,7 @@ def lock():
 def release_of_anothers():
     mine = cache.lock("taken", timeout=3600)
     mine.acquire(blocking=False)
-    cache.client.get_client().set("taken", "another token")
+    cache.client.get_client().set(":1:taken", "another token")
     mine.release()
 
 
