@@ -124,4 +124,5 @@ function isTheSame(sojourn, redis) {
 
 function isWhole({ steps }) {
   assert.ok(steps.length >= STEPS_MIN, `only ${steps.length} steps`);
+  assert.equal(new Set(steps.map(({ step }) => step)).size, steps.length, 'each step has a name of its own');
 }

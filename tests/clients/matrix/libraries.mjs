@@ -13,6 +13,7 @@ export const missing = {
   pubsub: 'SUBSCRIBE',
   'MEMORY USAGE': 'MEMORY',
   MONITOR: 'MONITOR',
+  // With INFO's latencystats.
   'SLOWLOG and LATENCY': 'SLOWLOG',
 };
 
@@ -59,11 +60,11 @@ export const libraries = [
   python('Beaker', ['play_beaker.py']),
   python('fastapi-users RedisStrategy', ['play_fastapi_users.py']),
 
-  rust('tower-sessions-redis-store', ['tower_sessions']),
-  rust('actix-session', ['actix_session']),
-  rust('axum_session_redispool', ['axum_session']),
-  rust('fred', ['fred']),
-  rust('redis-rs', ['redis']),
+  rust('tower-sessions-redis-store', ['play_tower_sessions']),
+  rust('actix-session', ['play_actix_session']),
+  rust('axum_session_redispool', ['play_axum_session']),
+  rust('fred', ['play_fred']),
+  rust('redis-rs', ['play_redis']),
 
   php('phpredis session handler', ['phpredis.php']),
   php('phpredis session handler, locking', ['phpredis.php', 'locking'], { needs: ['lua'] }),
@@ -87,5 +88,6 @@ export const libraries = [
   node('redis-benchmark', ['redis_benchmark.mjs', 'ping,set,get,incr,mset']),
   node('redis-benchmark, sets and hashes', ['redis_benchmark.mjs', 'sadd,hset,spop'], { needs: ['sets', 'hashes'] }),
   node('redis-commander', ['redis_commander.mjs']),
-  node('prometheus-redis-exporter', ['exporter.mjs'], { needs: ['SLOWLOG and LATENCY'] }),
+  node('prometheus-redis-exporter', ['exporter.mjs']),
+  node('prometheus-redis-exporter, every field', ['exporter.mjs', 'fields'], { needs: ['pubsub', 'lua', 'SLOWLOG and LATENCY'] }),
 ];

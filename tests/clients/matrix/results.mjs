@@ -60,14 +60,15 @@ function withTable(libraries) {
 function table(libraries) {
   const results = readResults();
   const lines = libraries.map((library) => row(library, results[nameOf(library)]));
-  return ['| library | version | client | | result |', '|---|---|---|---|---|', ...lines].join('\n') + '\n';
+  return ['| library | version | client | how | result |', '|---|---|---|---|---|', ...lines].join('\n') + '\n';
 }
 
 function row(library, entry) {
   if (!entry) return `| ${library.name} | | | | not played yet |`;
   const [own, ...others] = Object.entries(entry.versions);
   const version = own[1];
-  const client = others.map(([name, number]) => `${name} ${number}`).join(', ') || library.client || '';
+  const mode = library.client?.endsWith(' legacy') ? ' in legacy mode' : '';
+  const client = others.map(([name, number]) => `${name} ${number}`).join(', ') + mode;
   return `| ${library.name} | ${version} | ${client} | ${entry.how} | ${result(entry)} |`;
 }
 

@@ -116,14 +116,16 @@ pub fn url() -> Outcome<String> {
     Ok(format!("redis://127.0.0.1:{}/", port()?))
 }
 
-/// The crates by name, with the versions that the lock file says were built.
+/// The crates by name, with the versions that the lock file says were built; `name@1` where it has several.
 pub fn uses(crates: &[&str]) -> Outcome<()> {
     let lock = include_str!("../Cargo.lock");
     let mut versions = serde_json::Map::new();
     for name in crates {
-        let head = format!("name = \"{name}\"\nversion = \"");
+        let (name, major) = name.split_once('@').unwrap_or((name, ""));
+        let head = format!("name = \"{name}\"\nversion = \"{major}");
         let (_, rest) = lock.split_once(&head).ok_or_else(|| format!("{name} is not in the lock file"))?;
-        versions.insert((*name).to_owned(), json!(rest.split('"').next()));
+        let version = rest.split('"').next().unwrap_or_default();
+        versions.insert(name.to_owned(), json!(format!("{major}{version}")));
     }
     say(&json!({ "versions": versions }))
 }
@@ -142,13 +144,8 @@ pub fn end() -> Outcome<()> {
 }
 
 fn say(line: &Value) -> Outcome<()> {
-    // serde_json sorts an object's names, and "step" must come first for the other side to know the line.
-    let text = match line.get("step") {
-        Some(step) => format!("{{\"step\":{step},\"result\":{}}}", line["result"]),
-        None => line.to_string(),
-    };
     let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "{text}")?;
+    writeln!(stdout, "{line}")?;
     stdout.flush()?;
     std::io::stdin().read_line(&mut String::new())?;
     Ok(())

@@ -57,6 +57,6 @@ impl Sessions for Store {
 
 #[tokio::main]
 async fn main() -> Outcome<()> {
-    uses(&["redis"])?;
+    uses(&["redis@1"])?;
     live(&Store(ConnectionManager::new(redis::Client::open(url()?)?).await?)).await
 }

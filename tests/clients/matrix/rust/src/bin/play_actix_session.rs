@@ -1,9 +1,14 @@
 //! actix-session's Redis store, called as its middleware calls it.
 
+use std::collections::HashMap;
+
 use actix_session::storage::{RedisSessionStore, SessionKey, SessionStore};
 use actix_web::cookie::time::Duration;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use sojourn_matrix::{LONG_S, Outcome, Sessions, live, url, uses};
+
+/// What actix-session keeps: each value as JSON text.
+type State = HashMap<String, String>;
 
 struct Store(RedisSessionStore);
 
@@ -13,7 +18,7 @@ fn key(text: &str) -> Outcome<SessionKey> {
 }
 
 impl Store {
-    async fn load(&self, text: &str) -> Outcome<Option<Map<String, Value>>> {
+    async fn load(&self, text: &str) -> Outcome<Option<State>> {
         Ok(self.0.load(&key(text)?).await?)
     }
 }
@@ -26,20 +31,21 @@ impl Sessions for Store {
     type Handle = String;
 
     async fn create(&self, user: &str, seconds: u32) -> Outcome<String> {
-        let mut state = Map::new();
-        state.insert("user".to_owned(), json!(user));
-        state.insert("visits".to_owned(), json!(0));
+        let state = State::from([("user".to_owned(), json!(user).to_string()), ("visits".to_owned(), "0".to_owned())]);
         Ok(self.0.save(state, &lifetime(seconds)).await?.as_ref().to_owned())
     }
 
     async fn read(&self, handle: &String) -> Outcome<Value> {
-        Ok(self.load(handle).await?.map_or(Value::Null, Value::Object))
+        Ok(self
+            .load(handle)
+            .await?
+            .map_or(Value::Null, |state| json!({ "user": state["user"], "visits": state["visits"] })))
     }
 
     async fn modify(&self, handle: &String) -> Outcome<()> {
         let mut state = self.load(handle).await?.ok_or("no such session")?;
-        let visits = state.get("visits").and_then(Value::as_u64).unwrap_or(0);
-        state.insert("visits".to_owned(), json!(visits + 1));
+        let visits = state["visits"].parse::<u64>()?;
+        state.insert("visits".to_owned(), (visits + 1).to_string());
         self.0.update(key(handle)?, state, &lifetime(LONG_S)).await?;
         Ok(())
     }

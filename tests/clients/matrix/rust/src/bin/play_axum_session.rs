@@ -31,6 +31,10 @@ impl Sessions for Store {
     }
 
     async fn read(&self, id: &String) -> Outcome<Value> {
+        // Its load answers an error for what is not there, so that its own store asks this first.
+        if !self.0.exists(id, TABLE).await? {
+            return Ok(Value::Null);
+        }
         let text = self.0.load(id, TABLE).await?;
         Ok(text.map_or(Ok(Value::Null), |text| serde_json::from_str(&text))?)
     }
@@ -62,6 +66,6 @@ impl Sessions for Store {
 #[tokio::main]
 async fn main() -> Outcome<()> {
     uses(&["axum_session_redispool", "axum_session", "redis_pool"])?;
-    let client = redis_pool::redis::Client::open(url()?)?;
+    let client = redis::Client::open(url()?)?;
     live(&Store(SessionRedisPool::from(RedisPool::from(client)))).await
 }
