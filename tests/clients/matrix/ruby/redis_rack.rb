@@ -9,7 +9,8 @@ BRIEF_S = 2
 SURELY_OVER_S = 3.2
 
 runs('redis-rack' => Gem.loaded_specs['redis-rack']&.version&.to_s || Redis::Rack::VERSION,
-     'rack' => Rack.release, 'redis' => Redis::VERSION)
+     # A security fix of Debian's changes the last figure.
+     'rack' => Rack.release[/\A\d+\.\d+/], 'redis' => Redis::VERSION)
 
 ROUTES = {
   '/login' => lambda { |session, request|
