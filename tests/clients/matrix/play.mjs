@@ -18,8 +18,8 @@ const here = dirname(fileURLToPath(import.meta.url));
 const repository = join(here, '../../..');
 // Generous on two slow cores: it is here so that nothing hangs.
 const PLAYED_WITHIN_MS = 60_000;
-// A key that is about to end may be there for one look and gone for the other.
-const ENDING_MS = 2_500;
+// A key that is about to end may be there for one look and gone for the other; the sessions of the step "expire" are such.
+const ENDING_MS = 30_000;
 
 const interpreters = {
   node: [process.execPath],

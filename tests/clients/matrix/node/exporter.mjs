@@ -23,10 +23,10 @@ const fields = await again(scrape).then(scrape);
 if (process.argv[2] === 'fields') {
   for (const field of names(fields)) await step(field, () => 'there');
 }
-await step('redis_up', async () => value(await scrape(), 'redis_up'));
+await step('is up', async () => value(await scrape(), 'redis_up'));
 await step('keys', async () => (await scrape()).filter((line) => /^redis_key_\w+\{/.test(line) || /^redis_db_keys(_expiring)?\{db="db0"/.test(line)).sort());
 await crash();
-await step('redis_up after the crash', () => again(async () => {
+await step('is up after the crash', () => again(async () => {
   const up = value(await scrape(), 'redis_up');
   if (up !== '1') throw new Error(`redis_up ${up}`);
   return up;

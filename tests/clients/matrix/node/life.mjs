@@ -15,11 +15,19 @@ export async function live(sessions) {
   const { create, read, modify, touch, list, regenerate, destroy } = sessions;
   let ada;
   let grace;
-  await step('create', async () => {
+  const createBoth = async () => {
     ada = await create('ada', LONG_S);
     grace = await create('grace', LONG_S);
     return 'created';
-  });
+  };
+  await step('create', createBoth);
+  // A library that cannot even do this with its client has nothing more to show.
+  if (!grace) {
+    await step('list', async () => (list ? list() : none));
+    await crash();
+    await step('create after the crash', createBoth);
+    await end();
+  }
   await step('read', async () => [await read(ada), await read(grace)]);
   await step('modify', async () => { await modify(ada); return read(ada); });
   await step('touch', async () => (touch ? { touched: (await touch(ada)) ?? null, read: await read(ada) } : none));

@@ -18,6 +18,8 @@ await end();
 
 async function benchmark(further) {
   const { stdout, stderr } = await run('redis-benchmark', ['-p', String(port), '-t', tests, '-n', '1000', '-c', '20', '--csv', ...further], { timeout: 30_000 });
+  // With -r, which keys there are is a matter of luck.
+  await run('redis-cli', ['-p', String(port), 'FLUSHALL']);
   const names = stdout.split('\n').slice(1).filter(Boolean).map((line) => line.split(',')[0].replaceAll('"', ''));
   return [names, ...stderr.split('\n').filter(Boolean)];
 }
