@@ -2,6 +2,10 @@
 //
 // `how` is live (the real library) or replayed (its commands, as it was seen or read to send them: there is no such library
 // to run here). `client` is what tells rows of one name apart.
+//
+// Spring Session, ASP.NET Core, gorilla and scs are replayed: nobody who runs the tests shall need a JVM, .NET or Go for it.
+// Of redis-cli's modes, these are not here: --rdb, --functions-rdb and --replica (replication), --cluster, --ldb (a debugger),
+// --intrinsic-latency (asks no server), --askpass; a terminal and --tls are in redis-cli.test.mjs and tls.test.mjs.
 
 // What Sojourn has not got yet, with a command that tells. Libraries that need one of these are played against
 // redis-server only, and the table says what they wait for. matrix.test.mjs fails when Sojourn has one of these after all:

@@ -75,7 +75,7 @@ function row(library, entry) {
 function result({ waits, steps }) {
   const failures = Object.entries(steps).flatMap(([step, seen]) => errorsIn(seen.result, step));
   const count = `${Object.keys(steps).length} steps`;
-  const both = failures.length ? `; with either server, ${failures[0]}${failures.length > 1 ? ` and ${failures.length - 1} more failures` : ''}` : '';
+  const both = failures.length ? `; with either server, ${failures[0]}${failures.length > 1 ? `, and ${failures.length - 1} more` : ''}` : '';
   if (waits) return `${count} with redis-server${both}; waits for ${waits.join(', ')}`;
   return `as redis-server: ${count}${both}`;
 }

@@ -6,7 +6,7 @@ import { port, uses } from './act.mjs';
 import { clients } from './clients.mjs';
 import { live } from './life.mjs';
 
-await uses('@better-auth/redis-storage', 'better-auth', 'ioredis-5');
+await uses('better-auth', '@better-auth/redis-storage', 'ioredis-5');
 const tables = { user: [], session: [], account: [], verification: [] };
 const storage = redisStorage({ client: await clients['ioredis-5'](port) });
 const authOf = (expiresIn) => betterAuth({

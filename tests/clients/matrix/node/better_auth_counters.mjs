@@ -3,7 +3,7 @@ import { redisStorage } from '@better-auth/redis-storage';
 import { again, crash, end, port, step, uses } from './act.mjs';
 import { clients } from './clients.mjs';
 
-await uses('@better-auth/redis-storage', 'ioredis-5');
+await uses('better-auth', '@better-auth/redis-storage', 'ioredis-5');
 const storage = redisStorage({ client: await clients['ioredis-5'](port) });
 
 await step('increment', async () => [await storage.increment('hits', 3_600), await storage.increment('hits', 3_600), await storage.increment('others', 3_600)]);
