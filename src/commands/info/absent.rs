@@ -26,6 +26,13 @@ const NONE: &[(&str, &str, &str)] = &[
     ("Persistence", "aof_last_rewrite_time_sec", "-1"),
     ("Persistence", "aof_current_rewrite_time_sec", "-1"),
     ("Persistence", "aof_last_cow_size", "0"),
+    // There is no file of that kind.
+    ("Persistence", "aof_current_size", "0"),
+    ("Persistence", "aof_base_size", "0"),
+    ("Persistence", "aof_pending_rewrite", "0"),
+    ("Persistence", "aof_buffer_length", "0"),
+    ("Persistence", "aof_pending_bio_fsync", "0"),
+    ("Persistence", "aof_delayed_fsync", "0"),
     ("Persistence", "module_fork_in_progress", "0"),
     ("Persistence", "module_fork_last_cow_size", "0"),
     ("Stats", "sync_full", "0"),

@@ -40,6 +40,8 @@ pub(super) fn memory(app: &App, lines: &mut Lines) {
     lines.put_bytes("maxmemory", 0);
     lines.put("maxmemory_policy", "noeviction");
     lines.put("mem_fragmentation_ratio", "1.00");
+    // As in CLIENT LIST: how full a client's buffers are is not kept.
+    lines.put("mem_clients_normal", 0);
     for name in ["used_memory_dataset", "allocator_allocated", "allocator_active", "allocator_resident"] {
         lines.put(name, held);
     }
