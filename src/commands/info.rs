@@ -1,6 +1,7 @@
-//! INFO: the numbers under the names that Redis's tools know, each read from where it is kept. What Sojourn does not have
-//! is left out rather than invented, and a section of its own holds what Redis does not have.
+//! INFO: the numbers under the names that Redis's tools know, each read from where it is kept, or saying that there is none
+//! of it. What is not counted is left out rather than invented, and a section of its own holds what Redis does not have.
 
+mod absent;
 mod process;
 mod storage;
 mod traffic;
@@ -61,6 +62,7 @@ fn info(app: &App, _: &mut Client, request: &Request) -> CommandResult {
     for section in SECTIONS.iter().filter(|section| wanted.contains(section.name)) {
         lines.headline(section.name);
         (section.write)(app, &mut lines);
+        absent::lines_of(section.name).for_each(|(name, value)| lines.put(name, value));
     }
     Ok(Reply::Verbatim(lines.text))
 }

@@ -128,6 +128,7 @@ impl Connection {
                 read = from.read(&mut self.input), if may_read => {
                     let count = read?;
                     self.app.metrics.net_input_bytes.add(count as u64);
+                    self.app.metrics.net_reads.increment();
                     self.idle = Wait::default();
                     // A client that closed its side still gets the replies of what it sent.
                     self.closing |= count == 0;
@@ -135,6 +136,7 @@ impl Connection {
                 }
                 written = to.send(&mut self.output), if self.output.has_remaining() || to.is_unsent() => {
                     self.app.metrics.net_output_bytes.add(written? as u64);
+                    self.app.metrics.net_writes.increment();
                 }
                 changed = self.settlements.changed(), if self.output.waits() => {
                     self.closing |= changed.is_err();
@@ -158,7 +160,10 @@ impl Connection {
             }
             match to.send_now(&mut self.output)? {
                 0 => return Ok(false),
-                written => self.app.metrics.net_output_bytes.add(written as u64),
+                written => {
+                    self.app.metrics.net_output_bytes.add(written as u64);
+                    self.app.metrics.net_writes.increment();
+                }
             }
         }
         self.output.write_out();

@@ -142,6 +142,8 @@ catalogue! {
     Gauge connected_clients "sojourn_connected_clients" Count "Connections that are open";
     Counter net_input_bytes "sojourn_net_input_bytes_total" Bytes "Bytes read from clients";
     Counter net_output_bytes "sojourn_net_output_bytes_total" Bytes "Bytes written to clients";
+    Counter net_reads "sojourn_net_reads_total" Count "Reads from clients' sockets";
+    Counter net_writes "sojourn_net_writes_total" Count "Writes to clients' sockets";
     Counter commands_processed "sojourn_commands_processed_total" Count "Commands that were executed";
     Gauge operations_per_second "sojourn_operations_per_second" CountPerSecond "Commands in the last second";
     Counter protocol_errors "sojourn_protocol_errors_total" Count "Connections closed because a request was no RESP";

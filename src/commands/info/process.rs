@@ -40,6 +40,11 @@ pub(super) fn memory(app: &App, lines: &mut Lines) {
     lines.put_bytes("maxmemory", 0);
     lines.put("maxmemory_policy", "noeviction");
     lines.put("mem_fragmentation_ratio", "1.00");
+    // As in CLIENT LIST: how full a client's buffers are is not kept.
+    lines.put("mem_clients_normal", 0);
+    for name in ["used_memory_dataset", "allocator_allocated", "allocator_active", "allocator_resident"] {
+        lines.put(name, held);
+    }
 }
 
 /// `# CPU`.
@@ -48,6 +53,9 @@ pub(super) fn cpu(app: &App, lines: &mut Lines) {
     lines.put("used_cpu_user", seconds(app.metrics.cpu_user_ms.get()));
     lines.put("used_cpu_sys_children", seconds(0));
     lines.put("used_cpu_user_children", seconds(0));
+    // All threads serve, so each is the main one.
+    lines.put("used_cpu_sys_main_thread", seconds(app.metrics.cpu_system_ms.get()));
+    lines.put("used_cpu_user_main_thread", seconds(app.metrics.cpu_user_ms.get()));
 }
 
 /// Seconds with Redis's six decimals.

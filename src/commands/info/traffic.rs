@@ -8,6 +8,9 @@ use crate::app::pubsub::Kind;
 pub(super) fn clients(app: &App, lines: &mut Lines) {
     lines.put("connected_clients", app.clients.count());
     lines.put("maxclients", app.settings.read().maxclients);
+    // As in CLIENT LIST: how full a client's buffers were is not kept.
+    lines.put("client_recent_max_input_buffer", 0);
+    lines.put("client_recent_max_output_buffer", 0);
     // No command blocks.
     lines.put("blocked_clients", 0);
 }
@@ -20,6 +23,8 @@ pub(super) fn statistics(app: &App, lines: &mut Lines) {
     lines.put("instantaneous_ops_per_sec", metrics.operations_per_second.get());
     lines.put("total_net_input_bytes", metrics.net_input_bytes.get());
     lines.put("total_net_output_bytes", metrics.net_output_bytes.get());
+    lines.put("total_reads_processed", metrics.net_reads.get());
+    lines.put("total_writes_processed", metrics.net_writes.get());
     lines.put("rejected_connections", metrics.connections_rejected.get());
     lines.put("expired_keys", metrics.expired_keys.get());
     // A value that leaves memory stays in the database; no key is ever evicted.

@@ -70,6 +70,7 @@ async function request(url, { method, body, cookie, within_ms = ANSWER_WITHIN_MS
   if (cookie) headers.cookie = cookie;
   if (body) headers['content-type'] = 'application/json';
   const response = await fetch(url, { method, headers, body: body && JSON.stringify(body), signal: AbortSignal.timeout(within_ms) });
-  const setCookie = response.headers.getSetCookie()[0];
+  // Of several, the last counts, as in a browser: some frameworks take a cookie away and then set it anew.
+  const setCookie = response.headers.getSetCookie().at(-1);
   return { status: response.status, body: await response.json(), cookie: setCookie?.split(';')[0] };
 }

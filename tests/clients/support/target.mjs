@@ -15,18 +15,20 @@ export const isSojourn = target === 'sojourn';
 const START_WITHIN_MS = 30_000;
 
 export class Server {
+  #kind;
   #command;
   #arguments;
   #folder;
   #process;
 
   // `databaseUrl` and `sessionTables` mean something to Sojourn only; without a URL it gets an SQLite file.
-  // `further` are flags that both know.
-  static async start({ databaseUrl, sessionTables = [], further = [] } = {}) {
+  // `further` are flags that both know; `kind` is for tests that play on both at once.
+  static async start({ databaseUrl, sessionTables = [], further = [], kind = target } = {}) {
     const server = new Server();
+    server.#kind = kind;
     server.#folder = temporaryFolder('server');
     server.port = await freePort();
-    if (isSojourn) server.#sojourn(databaseUrl, sessionTables);
+    if (kind === 'sojourn') server.#sojourn(databaseUrl, sessionTables);
     else server.#redis();
     server.#arguments.push(...further.map(String));
     await server.restart();
@@ -58,8 +60,8 @@ export class Server {
     let exited;
     this.#process.ended.then((end) => { exited = end; });
     try {
-      await until(`${target} answers PONG`, async () => (await ask(this.port, 'PING')) === 'PONG' || exited, { within_ms: START_WITHIN_MS });
-      if (exited) throw new Error(`${target} ended with code ${exited.code} (signal ${exited.signal})`);
+      await until(`${this.#kind} answers PONG`, async () => (await ask(this.port, 'PING')) === 'PONG' || exited, { within_ms: START_WITHIN_MS });
+      if (exited) throw new Error(`${this.#kind} ended with code ${exited.code} (signal ${exited.signal})`);
     } catch (error) {
       throw new Error(`${error.message}\n${this.log}`);
     }

@@ -7,9 +7,14 @@ export class Wire {
   #socket;
   #received = Buffer.alloc(0);
   #waiting = [];
+  #encoding;
+  // What came without being asked for: messages to a subscriber.
+  pushed = [];
 
-  static async open(port) {
+  // `encoding` of the strings in replies; latin1 keeps every byte apart.
+  static async open(port, { encoding = 'utf8' } = {}) {
     const wire = new Wire();
+    wire.#encoding = encoding;
     await new Promise((resolve, reject) => {
       wire.#socket = connect({ port, host: '127.0.0.1', noDelay: true });
       wire.#socket.once('connect', resolve);
@@ -26,7 +31,7 @@ export class Wire {
     if (this.#socket.destroyed) throw new Error('connection closed');
     const frame = [Buffer.from(`*${words.length}\r\n`)];
     for (const word of words) {
-      const bytes = Buffer.from(String(word));
+      const bytes = Buffer.isBuffer(word) ? word : Buffer.from(String(word));
       frame.push(Buffer.from(`$${bytes.length}\r\n`), bytes, Buffer.from('\r\n'));
     }
     const reply = new Promise((resolve, reject) => {
@@ -45,12 +50,13 @@ export class Wire {
   #take(bytes) {
     this.#received = Buffer.concat([this.#received, bytes]);
     for (;;) {
-      const parsed = parse(this.#received, 0);
+      const parsed = parse(this.#received, 0, this.#encoding);
       if (!parsed) return;
       this.#received = this.#received.subarray(parsed.end);
-      const { resolve, reject } = this.#waiting.shift();
-      if (parsed.value instanceof Error) reject(parsed.value);
-      else resolve(parsed.value);
+      const waiting = this.#waiting.shift();
+      if (!waiting) this.pushed.push(parsed.value);
+      else if (parsed.value instanceof Error) waiting.reject(parsed.value);
+      else waiting.resolve(parsed.value);
     }
   }
 
@@ -70,32 +76,32 @@ export async function ask(port, ...words) {
   }
 }
 
-function parse(bytes, at) {
+function parse(bytes, at, encoding) {
   const lineEnd = bytes.indexOf('\r\n', at);
   if (lineEnd < 0) return undefined;
-  const line = bytes.toString('utf8', at + 1, lineEnd);
+  const line = bytes.toString(encoding, at + 1, lineEnd);
   const next = lineEnd + 2;
   switch (String.fromCharCode(bytes[at])) {
     case '+': return { value: line, end: next };
     case '-': return { value: new Error(line), end: next };
     case ':': return { value: Number(line), end: next };
-    case '$': return parseBulk(bytes, next, Number(line));
-    case '*': return parseArray(bytes, next, Number(line));
+    case '$': return parseBulk(bytes, next, Number(line), encoding);
+    case '*': return parseArray(bytes, next, Number(line), encoding);
     default: throw new Error(`not RESP2: ${JSON.stringify(line)}`);
   }
 }
 
-function parseBulk(bytes, at, length) {
+function parseBulk(bytes, at, length, encoding) {
   if (length < 0) return { value: null, end: at };
   if (bytes.length < at + length + 2) return undefined;
-  return { value: bytes.toString('utf8', at, at + length), end: at + length + 2 };
+  return { value: bytes.toString(encoding, at, at + length), end: at + length + 2 };
 }
 
-function parseArray(bytes, at, length) {
+function parseArray(bytes, at, length, encoding) {
   const items = [];
   let end = at;
   for (let index = 0; index < length; index++) {
-    const item = parse(bytes, end);
+    const item = parse(bytes, end, encoding);
     if (!item) return undefined;
     items.push(item.value);
     end = item.end;
