@@ -24,7 +24,7 @@ fn assert_quiet(server: &Server, listener: &mut Connection) {
 fn an_event_waits_for_the_commit_and_a_failed_write_causes_none() {
     let postgres = PostgresServer::start(&[]);
     let database = postgres.create_database();
-    let server = Server::start(&postgres.url(&database), &["--write-timeout", "3s", "--notify-keyspace-events", "EA"]);
+    let server = Server::start(&postgres.url(&database), &["--write-timeout", "6s", "--notify-keyspace-events", "EA"]);
     assert!(is_ok(&server.call(&["SET", "sess:a", "{}"])));
     let mut listener = server.connect();
     let channels = ["SUBSCRIBE", "fence", "in-exec", "__keyevent@0__:set", "__keyevent@0__:del"];

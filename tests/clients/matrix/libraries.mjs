@@ -11,10 +11,7 @@
 // redis-server only, and the table says what they wait for. matrix.test.mjs fails when Sojourn has one of these after all:
 // then it goes from this list, and the libraries run against both.
 export const missing = {
-  hashes: 'HSET',
-  sets: 'SADD',
   lua: 'EVAL',
-  pubsub: 'SUBSCRIBE',
   'MEMORY USAGE': 'MEMORY',
   MONITOR: 'MONITOR',
   // With INFO's latencystats.
@@ -50,7 +47,7 @@ export const libraries = [
   node('better-auth, counters', ['better_auth_counters.mjs'], { needs: ['lua'] }),
   node('unstorage', ['unstorage.mjs']),
   node('@adonisjs/session', ['adonis.mjs']),
-  node('@adonisjs/session, tagging', ['adonis.mjs', 'tagging'], { needs: ['sets'] }),
+  node('@adonisjs/session, tagging', ['adonis.mjs', 'tagging']),
   node('rate-limit-redis', ['rate_limit_redis.mjs', 'redis-6'], { client: 'redis-6', needs: ['lua'] }),
   node('rate-limit-redis', ['rate_limit_redis.mjs', 'ioredis-5'], { client: 'ioredis-5', needs: ['lua'] }),
 
@@ -75,23 +72,23 @@ export const libraries = [
   php('predis session handler', ['predis.php']),
   ruby('redis-rack', ['redis_rack.rb']),
 
-  replayed('Spring Session, RedisSessionRepository', 'spring-session.txt', ['hashes']),
-  replayed('Spring Session, RedisIndexedSessionRepository', 'spring-session-indexed.txt', ['hashes', 'sets', 'pubsub']),
-  replayed('ASP.NET Core distributed cache, .NET 8', 'aspnet-core-8.txt', ['hashes']),
-  replayed('ASP.NET Core distributed cache, .NET 7', 'aspnet-core-7.txt', ['hashes', 'lua']),
-  replayed('StackExchange.Redis, handshake', 'stackexchange-redis.txt', ['pubsub']),
+  replayed('Spring Session, RedisSessionRepository', 'spring-session.txt'),
+  replayed('Spring Session, RedisIndexedSessionRepository', 'spring-session-indexed.txt'),
+  replayed('ASP.NET Core distributed cache, .NET 8', 'aspnet-core-8.txt'),
+  replayed('ASP.NET Core distributed cache, .NET 7', 'aspnet-core-7.txt', ['lua']),
+  replayed('StackExchange.Redis, handshake', 'stackexchange-redis.txt'),
   replayed('gorilla/sessions redistore', 'gorilla-redistore.txt'),
   replayed('scs redisstore', 'scs-redisstore.txt'),
   replayed('scs goredisstore', 'scs-goredisstore.txt'),
 
   node('redis-cli', ['redis_cli.mjs']),
   node('redis-cli --eval', ['redis_cli.mjs', 'eval'], { needs: ['lua'] }),
-  node('redis-cli SUBSCRIBE', ['redis_cli.mjs', 'subscribe'], { needs: ['pubsub'] }),
+  node('redis-cli SUBSCRIBE', ['redis_cli.mjs', 'subscribe']),
   node('redis-cli --memkeys', ['redis_cli.mjs', 'memkeys'], { needs: ['MEMORY USAGE'] }),
   node('redis-cli MONITOR', ['redis_cli.mjs', 'monitor'], { needs: ['MONITOR'] }),
   node('redis-benchmark', ['redis_benchmark.mjs', 'ping,set,get,incr,mset']),
-  node('redis-benchmark, sets and hashes', ['redis_benchmark.mjs', 'sadd,hset,spop'], { needs: ['sets', 'hashes'] }),
+  node('redis-benchmark, sets and hashes', ['redis_benchmark.mjs', 'sadd,hset,spop']),
   node('redis-commander', ['redis_commander.mjs']),
   node('prometheus-redis-exporter', ['exporter.mjs']),
-  node('prometheus-redis-exporter, every field', ['exporter.mjs', 'fields'], { needs: ['pubsub', 'lua', 'SLOWLOG and LATENCY'] }),
+  node('prometheus-redis-exporter, every field', ['exporter.mjs', 'fields'], { needs: ['lua', 'SLOWLOG and LATENCY'] }),
 ];
