@@ -15,6 +15,7 @@ pub mod clock;
 pub mod config;
 pub mod tls;
 pub mod protocol;
+pub mod lua;
 pub mod telemetry;
 pub mod database;
 pub mod keyspace;
