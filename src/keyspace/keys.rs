@@ -1,6 +1,7 @@
 //! What a handler sees of the keyspace: its keys, locked and loaded, at one moment. Here a command decides and its
 //! changes are queued under the same lock, so that the database gets them in the order in which they took effect.
 
+mod draft;
 mod whole;
 
 use std::sync::Arc;
@@ -13,6 +14,8 @@ use super::hot::{Locked, Spot};
 use crate::clock::Expiry;
 use crate::database::unit::{Outcome, Ticket, Unit, Work};
 use crate::database::{Change, Home, RecordId, Value};
+
+pub use draft::Stamp;
 
 /// The tickets that a reply waits for.
 pub type Tickets = SmallVec<[Ticket; 1]>;

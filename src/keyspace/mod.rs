@@ -26,7 +26,7 @@ use crate::telemetry::metrics::Metrics;
 use counts::Counts;
 use entry::{Life, Name};
 use hot::{Access, Hot, Spot};
-pub use keys::{Keys, KeysError, Tickets};
+pub use keys::{Keys, KeysError, Stamp, Tickets};
 use load::{LOADS_WAITING_MAX, LoadRequest};
 use touch::Touches;
 use watch::Watches;

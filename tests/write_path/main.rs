@@ -3,6 +3,7 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on must fail, in its helpers too")]
 
+mod drafts;
 mod failures;
 mod locks;
 mod numbers;
