@@ -9,6 +9,7 @@ mod load;
 mod reading;
 mod rows;
 mod runtime;
+mod scripts;
 mod tls;
 mod value;
 
@@ -138,6 +139,7 @@ pub struct Settings {
     pub prune_interval: Duration,
     pub prune_batch: u32,
     pub shutdown_timeout: Duration,
+    pub busy_reply_threshold_ms: u32,
 }
 
 impl Settings {
@@ -176,6 +178,7 @@ impl Settings {
             prune_interval: Duration::ZERO,
             prune_batch: 0,
             shutdown_timeout: Duration::ZERO,
+            busy_reply_threshold_ms: 0,
         }
     }
 

@@ -4,6 +4,7 @@ pub mod client;
 pub mod clients;
 mod limits;
 pub mod login;
+pub mod scripts;
 mod seats;
 pub mod users;
 
@@ -24,6 +25,7 @@ use crate::tls::Tls;
 pub use client::{Client, Transaction};
 pub use clients::{ClientInfo, Clients};
 pub use limits::Limits;
+pub use scripts::{LongRun, Scripts};
 pub use seats::{Full, Seat, Seats};
 pub use users::{User, Users};
 
@@ -48,6 +50,8 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// All connections.
     pub clients: Clients,
+    /// The scripts.
+    pub scripts: Arc<Scripts>,
     /// Who may connect.
     pub seats: Seats,
     /// Who may log in, and what each may do.
@@ -94,6 +98,7 @@ impl App {
             self.users.set_default_password(settings.password());
         }
         self.limits.follow(settings);
+        self.scripts.set_busy_reply_threshold(Duration::from_millis(settings.busy_reply_threshold_ms.into()));
         self.keyspace.touches.set_interval(settings.touch_interval);
         if let Some(logging) = &self.logging {
             logging.set_level(settings.log_level);

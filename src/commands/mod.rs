@@ -19,6 +19,7 @@ pub mod introspect;
 pub mod key;
 pub mod object;
 pub mod scan;
+pub mod script;
 pub mod string;
 pub mod string_number;
 pub mod string_range;

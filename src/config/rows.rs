@@ -2,7 +2,7 @@
 
 use super::reading::{bind, metrics_addr, path, session_tables, timezone};
 use super::value::{Choice, Given, Invalid, Secret, Syntax, show_duration, show_yes_no};
-use super::{Durability, LogFormat, LogLevel, PubsubDefault, SessionTableName, Settings, database_url, tls};
+use super::{Durability, LogFormat, LogLevel, PubsubDefault, SessionTableName, Settings, database_url, scripts, tls};
 
 /// When a setting may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -389,6 +389,7 @@ pub const ROWS: &[Row] = &[
         apply: |settings, given| put(&mut settings.shutdown_timeout, given.duration()),
         show: |settings| show_duration(settings.shutdown_timeout),
     },
+    scripts::BUSY_REPLY_THRESHOLD,
 ];
 
 /// Takes a value that was read.

@@ -1,6 +1,7 @@
 //! One connection: executes all that is in the read buffer, goes on reading while commits are under way, and sends the
 //! replies in order, each when its tickets are committed. A reply that waits never stops the next command.
 
+mod apart;
 mod closing;
 
 use std::collections::VecDeque;
@@ -320,6 +321,7 @@ impl Connection {
                         return self.hold(reply, Tickets::new());
                     }
                 }
+                Step::Apart => return self.run_apart(request).await,
             }
         }
     }

@@ -14,6 +14,7 @@ mod differential;
 mod pipelines;
 mod scan;
 mod script;
+mod scripting;
 
 use std::net::SocketAddr;
 
@@ -33,6 +34,7 @@ const SCRIPTS: &[(&str, &str)] = &[
     ("connection", include_str!("scripts/connection.txt")),
     ("server", include_str!("scripts/server.txt")),
     ("protocol", include_str!("scripts/protocol.txt")),
+    ("lua", include_str!("scripts/lua.txt")),
 ];
 
 fn script(name: &str) -> Vec<script::Step> {
@@ -81,6 +83,8 @@ replies_equal_redis! {
     the_server_replies_as_redis_does_in_resp3: "server" in RESP 3;
     the_protocol_is_spoken_as_redis_does: "protocol" in RESP 2;
     the_protocol_is_spoken_as_redis_does_in_resp3: "protocol" in RESP 3;
+    lua_replies_as_redis_does: "lua" in RESP 2;
+    lua_replies_as_redis_does_in_resp3: "lua" in RESP 3;
 }
 
 #[test]
