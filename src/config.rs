@@ -2,6 +2,7 @@
 //! SET, `--help` and the README's table all walk those rows. What a setting needs (parsing, bounds, choices) is
 //! never typed a second time elsewhere, and a password is never shown where a log could pick it up.
 
+mod access;
 mod buffer_limit;
 pub mod database_url;
 mod document;
@@ -10,6 +11,7 @@ mod load;
 mod reading;
 mod rows;
 mod runtime;
+mod scripts;
 mod tls;
 mod value;
 
@@ -141,6 +143,7 @@ pub struct Settings {
     pub prune_interval: Duration,
     pub prune_batch: u32,
     pub shutdown_timeout: Duration,
+    pub busy_reply_threshold_ms: u32,
 }
 
 impl Settings {
@@ -180,6 +183,7 @@ impl Settings {
             prune_interval: Duration::ZERO,
             prune_batch: 0,
             shutdown_timeout: Duration::ZERO,
+            busy_reply_threshold_ms: 0,
         }
     }
 

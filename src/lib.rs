@@ -16,6 +16,7 @@ pub mod glob;
 pub mod config;
 pub mod tls;
 pub mod protocol;
+pub mod lua;
 pub mod telemetry;
 pub mod database;
 pub mod keyspace;

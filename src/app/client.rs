@@ -151,6 +151,25 @@ fn bytes_of(request: &Request) -> usize {
 }
 
 impl Client {
+    /// What stands in a connection's place for its client while that is somewhere else; nothing is asked of it.
+    #[must_use]
+    pub fn stand_in(&self, users: &Users) -> Self {
+        Self {
+            protocol: self.protocol,
+            database: self.database,
+            authenticated: false,
+            login: Login::new(users),
+            transaction: None,
+            watch: Watch::default(),
+            subscriptions: None,
+            unpublished: None,
+            close_after_reply: false,
+            overruns: false,
+            unsaved: Unsaved::default(),
+            info: Arc::clone(&self.info),
+        }
+    }
+
     /// A connection that has just begun.
     #[must_use]
     pub fn new(info: Arc<ClientInfo>, users: &Users) -> Self {

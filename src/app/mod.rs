@@ -5,6 +5,7 @@ pub mod clients;
 mod limits;
 pub mod login;
 pub mod pubsub;
+pub mod scripts;
 mod seats;
 pub mod users;
 
@@ -28,6 +29,7 @@ pub use client::{Client, Transaction};
 pub use clients::{ClientInfo, Clients};
 pub use limits::Limits;
 pub use pubsub::PubSub;
+pub use scripts::{LongRun, Scripts};
 pub use seats::{Full, Seat, Seats};
 pub use users::{User, Users};
 
@@ -54,6 +56,8 @@ pub struct App {
     pub clients: Clients,
     /// Who listens to what.
     pub pubsub: Arc<PubSub>,
+    /// The scripts.
+    pub scripts: Arc<Scripts>,
     /// Who may connect.
     pub seats: Seats,
     /// Who may log in, and what each may do.
@@ -101,6 +105,7 @@ impl App {
         }
         self.limits.follow(settings);
         self.keyspace.set_value_bytes_max(settings.proto_max_bulk_len);
+        self.scripts.set_busy_reply_threshold(Duration::from_millis(settings.busy_reply_threshold_ms.into()));
         self.keyspace.touches.set_interval(settings.touch_interval);
         self.keyspace.events.set_classes(settings.notify_keyspace_events);
         if let Some(logging) = &self.logging {

@@ -16,7 +16,7 @@ use crate::glob;
 use crate::protocol::Reply;
 use crate::telemetry::metrics::Metrics;
 
-/// The most channels that one client subscribes to: some 10 MiB. Redis has no limit.
+/// The most channels that one client subscribes to: some 10 MiB with names of usual length. Redis has no limit.
 pub const CHANNELS_MAX: usize = 64 * 1024;
 
 /// The same for patterns: each message is compared with every one of them, at the publisher's cost.

@@ -160,7 +160,8 @@ pub(super) fn selected(app: &App, request: &Request) -> Result<u8, CommandError>
     database.ok_or_else(|| CommandError::other("ERR DB index is out of range"))
 }
 
-fn choose(client: &mut Client, database: u8) {
+/// Selects a database.
+pub(super) fn choose(client: &mut Client, database: u8) {
     client.database = database;
     client.info.shown.lock().database = database;
 }

@@ -2,12 +2,17 @@
 //! key length, permitted, loading, MULTI's queue, cold values, call. It never waits: what must be waited for is said to the caller.
 
 mod exec;
+mod script;
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use smallvec::SmallVec;
 
 use self::exec::exec;
+pub use self::script::Place;
+pub(super) use self::script::compile;
 use super::acl::permission;
 use super::error::CommandError;
 use super::table::{self, CommandResult, Flag, Handler, KeyPositions, Loads, Row};
@@ -39,10 +44,21 @@ pub enum Step {
     Load(Vec<(u8, Vec<u8>)>),
     /// The handler waits: the caller runs it with [`serve`].
     Wait(&'static Row),
+    /// It takes long: the caller runs it with [`apart`] on a thread that nobody else needs. Nothing has been done of it.
+    Apart,
 }
 
 /// Executes one request.
 pub fn execute(app: &App, client: &mut Client, request: &Request) -> Step {
+    execute_in(app, client, request, &Place::AtOnce)
+}
+
+/// Executes one request that takes long, until it is told to stop.
+pub fn apart(app: &App, client: &mut Client, request: &Request, stop: &Arc<AtomicBool>) -> Step {
+    execute_in(app, client, request, &Place::Apart(Arc::clone(stop)))
+}
+
+fn execute_in(app: &App, client: &mut Client, request: &Request, place: &Place) -> Step {
     let begun = Instant::now();
     let found = table::resolve(request);
     let row = match found.and_then(|row| gates(app, client, row, request, begun).map(|()| row)) {
@@ -65,7 +81,8 @@ pub fn execute(app: &App, client: &mut Client, request: &Request) -> Step {
             Ok(reply) => Step::Done(reply, Tickets::new()),
             Err(error) => refused(app, &error),
         },
-        Handler::Exec => exec(app, client, now_ms),
+        Handler::Exec => exec(app, client, now_ms, place),
+        Handler::Script(find) => script::eval(app, client, row, find, request, place),
         Handler::Server(_) | Handler::Waiting(..) => Step::Wait(row),
         Handler::Container(_) => refused(app, &CommandError::Syntax),
     };
@@ -83,6 +100,7 @@ pub async fn serve(app: &App, client: &mut Client, row: &'static Row, request: &
         Handler::Keys(_)
         | Handler::Client(_)
         | Handler::Exec
+        | Handler::Script(_)
         | Handler::Container(_)
         | Handler::ContainerOrAlone(..) => Ok(Reply::OK),
     };
@@ -105,7 +123,7 @@ pub fn cold_keys(app: &App, client: &Client, request: &Request) -> Vec<(u8, Vec<
 /// Whether a request may add to what waits for the database.
 #[must_use]
 pub fn may_write(request: &Request) -> bool {
-    table::resolve(request).is_ok_and(|row| row.has(Flag::Write) || matches!(row.handler, Handler::Exec))
+    table::resolve(request).is_ok_and(|row| row.writes_keys() || matches!(row.handler, Handler::Exec))
 }
 
 /// Fetches what these requests will look up from memory into the processor's cache, at most so many keys.
@@ -119,6 +137,12 @@ pub fn prefetch<'a>(app: &App, client: &Client, requests: impl IntoIterator<Item
 pub fn not_loaded(app: &App, client: &mut Client, line: String) -> Reply {
     transaction::abandon(client);
     error_reply(app, &CommandError::other(line))
+}
+
+/// What a script answers for which no thread is left; an EXEC is over then.
+pub fn busy(app: &App, client: &mut Client) -> Reply {
+    let line = "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
+    not_loaded(app, client, line.to_owned())
 }
 
 /// A request that no handler sees: it spoils the transaction under way, and an EXEC ends it (server.c, `rejectCommand`).
@@ -199,7 +223,7 @@ fn queue_takes(app: &App, transaction: &Transaction, request: &Request) -> Resul
 
 /// A key that an index of the database could not hold is refused before anything is queued.
 fn key_lengths_fit(app: &App, row: &Row, request: &Request) -> Result<(), CommandError> {
-    let longest = row.keys.of(request.len()).map(|position| request[position].len()).max();
+    let longest = row.keys.of(request).map(|position| request[position].len()).max();
     let limit = app.limits.key_bytes_max();
     if longest.is_some_and(|longest| longest > limit) {
         return Err(CommandError::other(format!("ERR key is longer than key-bytes-max ({limit} bytes)")));
@@ -212,7 +236,7 @@ fn keys_of<'a>(row: &Row, request: &'a Request, database: u8) -> KeysOf<'a> {
 }
 
 fn keys_in<'a>(row: &Row, request: &'a Request, database: u8) -> impl Iterator<Item = KeyOf<'a>> + use<'a> {
-    row.keys.of(request.len()).map(move |position| (database, &*request[position]))
+    row.keys.of(request).map(move |position| (database, &*request[position]))
 }
 
 fn reads_values(row: &Row, request: &Request) -> bool {
@@ -239,7 +263,9 @@ fn over_keys(
 ) -> Step {
     let keys = keys_of(row, request, client.database);
     let lock = match row.keys {
-        KeyPositions::Range { .. } | KeyPositions::None => Lock::Keys(&keys, access(row)),
+        KeyPositions::Range { .. } | KeyPositions::Counted { .. } | KeyPositions::None => {
+            Lock::Keys(&keys, access(row))
+        }
         KeyPositions::Shards => Lock::Shards,
         KeyPositions::All => Lock::All,
     };

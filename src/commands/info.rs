@@ -1,5 +1,5 @@
 //! INFO: the numbers under the names that Redis's tools know, each read from where it is kept, or saying that there is none
-//! of it. What is not counted is left out rather than invented, and a section of its own holds what Redis does not have.
+//! of it. What tools look for and is not kept is 0, and a section of its own holds what Redis does not have.
 
 mod absent;
 mod process;

@@ -176,11 +176,11 @@ fn list(_: &App, _: &mut Client, request: &Request) -> CommandResult {
 fn get_keys(_: &App, _: &mut Client, request: &Request) -> CommandResult {
     let words = &request[2..];
     let row = table::lookup(words).ok_or_else(|| CommandError::other("ERR Invalid command specified"))?;
-    if !matches!(row.keys, KeyPositions::Range { .. }) {
+    if !matches!(row.keys, KeyPositions::Range { .. } | KeyPositions::Counted { .. }) {
         return Err(CommandError::other("ERR The command has no key arguments"));
     }
     if !row.accepts(words.len()) {
         return Err(CommandError::other("ERR Invalid number of arguments specified for command"));
     }
-    Ok(Reply::Array(row.keys.of(words.len()).map(|position| Reply::Bulk(words[position].clone())).collect()))
+    Ok(Reply::Array(row.keys.of(words).map(|position| Reply::Bulk(words[position].clone())).collect()))
 }

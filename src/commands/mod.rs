@@ -23,6 +23,7 @@ pub mod object;
 pub mod pubsub;
 pub mod random;
 pub mod scan;
+pub mod script;
 pub mod set;
 pub mod string;
 pub mod string_number;

@@ -1,11 +1,15 @@
 //! SUBSCRIBE, PUBLISH and their like. Who listens to what is kept in `app::pubsub`; a message is never part of a reply but
 //! where it came before it.
 
+use bytes::Bytes;
+
 use super::error::CommandError;
 use super::table::{self, CommandResult, Flag, Group, Handler, KeyPositions, Loads, Row};
 use super::{glob, help};
 use crate::app::pubsub::{CHANNELS_MAX, Kind, PATTERNS_MAX, Subscriptions};
 use crate::app::{App, Client};
+use crate::keyspace::Tickets;
+use crate::keyspace::events::{Notice, Notices};
 use crate::protocol::{Reply, Request};
 
 /// What listens, what stops to, what publishes and what shows it.
@@ -196,12 +200,7 @@ fn psubscribe(app: &App, client: &mut Client, request: &Request) -> CommandResul
 
 fn listen(app: &App, client: &mut Client, request: &Request, kind: Kind, word: &'static str) -> CommandResult {
     let names = &request[1..];
-    let name_bytes_max = app.limits.key_bytes_max();
-    if names.iter().any(|name| name.len() > name_bytes_max) {
-        // Each message is compared with the pattern, which costs the product of their lengths.
-        let line = format!("ERR channel or pattern is longer than key-bytes-max ({name_bytes_max} bytes)");
-        return Err(CommandError::other(line));
-    }
+    names.iter().try_for_each(|name| name_fits(app, name))?;
     let client_id = client.info.id;
     let new = || Box::new(Subscriptions::new(std::sync::Arc::clone(&app.pubsub), client_id));
     let subscriptions = client.subscriptions.get_or_insert_with(new);
@@ -222,6 +221,16 @@ fn listen(app: &App, client: &mut Client, request: &Request, kind: Kind, word: &
     }
     client.note_subscriptions();
     Ok(Reply::Frames(frames))
+}
+
+/// Each message's channel is compared with each pattern, which costs the product of their lengths.
+fn name_fits(app: &App, name: &[u8]) -> Result<(), CommandError> {
+    let name_bytes_max = app.limits.key_bytes_max();
+    if name.len() > name_bytes_max {
+        let line = format!("ERR channel or pattern is longer than key-bytes-max ({name_bytes_max} bytes)");
+        return Err(CommandError::other(line));
+    }
+    Ok(())
 }
 
 fn unsubscribe(_: &App, client: &mut Client, request: &Request) -> CommandResult {
@@ -263,16 +272,24 @@ fn leave(client: &mut Client, request: &Request, kind: Kind, word: &'static str)
 }
 
 fn confirmation(word: &'static str, name: Reply, total: usize) -> Reply {
-    Reply::Push(vec![Reply::text(word), name, number(total)])
+    Reply::Push(vec![Reply::text(word), name, Reply::count(total)])
 }
 
 fn publish(app: &App, client: &mut Client, request: &Request) -> CommandResult {
-    let (channel, payload) = (&request[1], &request[2]);
+    name_fits(app, &request[1])?;
+    // Copies: slices would keep the whole buffer that they were read into, for as long as a slow subscriber does not read.
+    let (channel, payload) = (Bytes::copy_from_slice(&request[1]), Bytes::copy_from_slice(&request[2]));
+    let receivers = || Reply::count(app.pubsub.receivers(&request[1]));
     if let Some(unpublished) = &mut client.unpublished {
-        unpublished.push((channel.clone(), payload.clone()));
-        return Ok(number(app.pubsub.receivers(channel)));
+        unpublished.push((channel, payload));
+        return Ok(receivers());
     }
-    let receivers = number(app.publish(channel, payload));
+    if app.keyspace.events.any_message_waits() {
+        // Behind those of an EXEC that is committed by now, perhaps this client's own.
+        app.keyspace.events.hold(Notices::from_iter([Notice::Message { channel, payload }]), Tickets::new());
+        return Ok(receivers());
+    }
+    let receivers = Reply::count(app.publish(&channel, &payload));
     // As in Redis, who listens to its own messages hears this one before the reply.
     let mut frames = client.take_messages();
     if frames.is_empty() {
@@ -292,7 +309,7 @@ fn channels(app: &App, _: &mut Client, request: &Request) -> CommandResult {
 }
 
 fn count_patterns(app: &App, _: &mut Client, _: &Request) -> CommandResult {
-    Ok(number(app.pubsub.names(Kind::Pattern)))
+    Ok(Reply::count(app.pubsub.names(Kind::Pattern)))
 }
 
 fn count_listeners(app: &App, _: &mut Client, request: &Request) -> CommandResult {
@@ -312,15 +329,11 @@ fn count_shard_listeners(_: &App, _: &mut Client, request: &Request) -> CommandR
 }
 
 fn counted(request: &Request, count: impl Fn(&[u8]) -> usize) -> Reply {
-    let pairs = request[2..].iter().flat_map(|channel| [Reply::Bulk(channel.clone()), number(count(channel))]);
+    let pairs = request[2..].iter().flat_map(|channel| [Reply::Bulk(channel.clone()), Reply::count(count(channel))]);
     Reply::Array(pairs.collect())
 }
 
 fn wrong_number_of_arguments(request: &Request) -> CommandError {
     let word = String::from_utf8_lossy(&request[1]);
     CommandError::other(format!("ERR unknown subcommand or wrong number of arguments for '{word}'. Try PUBSUB HELP."))
-}
-
-fn number(count: usize) -> Reply {
-    Reply::Integer(i64::try_from(count).unwrap_or(i64::MAX))
 }

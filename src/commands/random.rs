@@ -1,16 +1,22 @@
 //! Numbers that nobody can foresee well enough to aim at a key or a member. Not for secrets.
 
-use ahash::RandomState;
+use crate::keyspace::keys::fresh_chance;
 
 /// A sequence of numbers, another one each time.
 #[derive(Debug)]
 pub struct Random(u64);
 
 impl Random {
-    /// A new sequence, begun by the generator that seeds the hash tables.
+    /// A new sequence.
     #[must_use]
     pub fn new() -> Self {
-        Self(RandomState::new().hash_one(0_u8))
+        Self::from_chance(fresh_chance())
+    }
+
+    /// The sequence that belongs to this number.
+    #[must_use]
+    pub fn from_chance(chance: u64) -> Self {
+        Self(chance)
     }
 
     /// A number below `limit`; 0 if that is 0.
@@ -45,8 +51,8 @@ pub struct Draw {
 impl Draw {
     /// Of `wanted` out of `many`; of all, if there are not so many.
     #[must_use]
-    pub fn new(wanted: usize, many: usize) -> Self {
-        Self { random: Random::new(), wanted, left: many }
+    pub fn new(random: Random, wanted: usize, many: usize) -> Self {
+        Self { random, wanted, left: many }
     }
 
     /// Whether the next one is drawn.
@@ -75,12 +81,12 @@ mod tests {
     #[test]
     fn a_draw_takes_as_many_as_wanted_and_any_of_them() {
         for (wanted, many) in [(0, 5), (1, 5), (4, 5), (5, 5), (9, 5), (1, 0)] {
-            let mut draw = Draw::new(wanted, many);
+            let mut draw = Draw::new(Random::new(), wanted, many);
             assert_eq!((0..many).filter(|_| draw.takes()).count(), wanted.min(many), "{wanted} of {many}");
         }
         let mut drawn = [0_u32; 4];
         for _ in 0..4_000 {
-            let mut draw = Draw::new(2, 4);
+            let mut draw = Draw::new(Random::new(), 2, 4);
             drawn.iter_mut().for_each(|times| *times += u32::from(draw.takes()));
         }
         // 2 000 each, with a standard deviation of 32.

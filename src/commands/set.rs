@@ -176,7 +176,8 @@ fn spop(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
         [_, _, ..] => return Err(CommandError::Syntax),
     };
     let set = keys.set(key)?;
-    let mut draw = Draw::new(wanted.unwrap_or(1), set.len());
+    // A script does it once more on the key itself, and must take the same.
+    let mut draw = Draw::new(Random::from_chance(keys.chance()), wanted.unwrap_or(1), set.len());
     let (drawn, left) = set.split(|_| draw.takes());
     if !drawn.is_empty() {
         keys.put_set(key, &left, "spop")?;
@@ -205,7 +206,7 @@ fn srandmember(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
             return Ok(Reply::copy_or_null(set.iter().nth(chosen)));
         }
         Some(Wanted::Distinct(wanted)) => {
-            let mut draw = Draw::new(wanted, set.len());
+            let mut draw = Draw::new(Random::new(), wanted, set.len());
             Strings::of(Shape::Array, set.iter().filter(|_| draw.takes()))
         }
         Some(Wanted::Repeated(_)) if set.is_empty() => Strings::default(),

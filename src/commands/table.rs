@@ -3,9 +3,10 @@
 //! README's table derive from it; nothing of it is typed again.
 
 mod markdown;
+mod positions;
 mod unknown;
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use ahash::AHashMap;
 use bytes::Bytes;
@@ -13,14 +14,16 @@ use futures_util::future::BoxFuture;
 
 use super::error::CommandError;
 use super::{
-    acl, admin, client, cluster, config, connection, expire, hash, info, introspect, key, object, pubsub, scan, set,
-    string, string_number, string_range, transaction, wait,
+    acl, admin, client, cluster, config, connection, expire, hash, info, introspect, key, object, pubsub, scan, script,
+    set, string, string_number, string_range, transaction, wait,
 };
 use crate::app::{App, Client};
 use crate::keyspace::Keys;
+use crate::lua::script::Script;
 use crate::protocol::{Reply, Request};
 
 pub use markdown::markdown;
+pub use positions::KeyPositions;
 use unknown::{unknown_command, unknown_subcommand};
 
 /// What a handler answers.
@@ -72,6 +75,8 @@ pub enum Group {
     PubSub,
     /// CLUSTER, refused.
     Cluster,
+    /// Scripts.
+    Scripting,
 }
 
 /// The flags of Redis's COMMAND reply that mean something here.
@@ -117,26 +122,6 @@ pub enum Flag {
     Connection,
 }
 
-/// Which words of a request are keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyPositions {
-    /// None.
-    None,
-    /// Words `first`, `first + step`, … up to `last`, counted from the command's name as 0; a negative `last` counts from the end.
-    Range {
-        /// First key.
-        first: usize,
-        /// Last key.
-        last: i32,
-        /// Distance.
-        step: usize,
-    },
-    /// The whole keyspace, shard by shard; others may run between two shards.
-    Shards,
-    /// The whole keyspace at one moment; nobody else runs meanwhile.
-    All,
-}
-
 /// Whether values must be in memory before the handler runs.
 #[derive(Clone, Copy, Debug)]
 pub enum Loads {
@@ -163,6 +148,8 @@ pub enum Handler {
         for<'a> fn(&'a App, &'a mut Client, &'a Request) -> BoxFuture<'a, CommandResult>,
         fn(&App, &mut Client, &Request) -> CommandResult,
     ),
+    /// EVAL and its like, over the keys that it declares; the function finds its script.
+    Script(fn(&App, &Request) -> Result<Arc<Script>, CommandError>),
     /// EXEC itself: the queued commands over all their keys at once, as one unit.
     Exec,
     /// A container: the second word chooses a row of these.
@@ -178,6 +165,12 @@ impl Row {
         self.flags.contains(&flag)
     }
 
+    /// Whether it may change the keys that it names: a script may, although it is no write by itself.
+    #[must_use]
+    pub fn writes_keys(&self) -> bool {
+        self.has(Flag::Write) || (matches!(self.handler, Handler::Script(_)) && !self.has(Flag::Readonly))
+    }
+
     /// Whether a request of this many words, its name included, is neither too short nor too long.
     #[must_use]
     pub fn accepts(&self, words: usize) -> bool {
@@ -190,7 +183,12 @@ impl Row {
     pub fn subcommands(&self) -> &'static [Self] {
         match self.handler {
             Handler::Container(rows) | Handler::ContainerOrAlone(rows, _) => rows,
-            Handler::Keys(_) | Handler::Client(_) | Handler::Server(_) | Handler::Waiting(..) | Handler::Exec => &[],
+            Handler::Keys(_)
+            | Handler::Client(_)
+            | Handler::Server(_)
+            | Handler::Waiting(..)
+            | Handler::Script(_)
+            | Handler::Exec => &[],
         }
     }
 
@@ -198,30 +196,6 @@ impl Row {
     #[must_use]
     pub fn subcommand(&self, name: &[u8]) -> Option<&'static Self> {
         self.subcommands().iter().find(|row| row.name.as_bytes().eq_ignore_ascii_case(name))
-    }
-}
-
-impl KeyPositions {
-    /// Which words of a request of this many words are keys; none where the keys are not in the request.
-    pub fn of(self, words: usize) -> impl Iterator<Item = usize> {
-        let (first, end, step) = match self {
-            Self::None | Self::Shards | Self::All => (0, 0, 1),
-            Self::Range { first, last, step } => (first, Self::end(last, words), step),
-        };
-        // `step_by` divides to know how many there are, which costs every command more than the rest of this.
-        let mut next = first;
-        std::iter::from_fn(move || {
-            let position = next;
-            next += step;
-            (position < end).then_some(position)
-        })
-    }
-
-    /// One past the last key.
-    fn end(last: i32, words: usize) -> usize {
-        let distance = usize::try_from(last.unsigned_abs()).unwrap_or(usize::MAX);
-        let last = if last < 0 { words.saturating_sub(distance) } else { distance };
-        words.min(last.saturating_add(1))
     }
 }
 
@@ -239,6 +213,7 @@ impl Group {
             Self::Transactions => "transactions",
             Self::PubSub => "pubsub",
             Self::Cluster => "cluster",
+            Self::Scripting => "scripting",
         }
     }
 }
@@ -265,6 +240,7 @@ static FAMILIES: &[&[Row]] = &[
     info::ROWS,
     introspect::ROWS,
     cluster::ROWS,
+    script::ROWS,
 ];
 
 /// The longest name that [`find`] knows, so that it can fold the case without allocating.
@@ -380,6 +356,7 @@ impl std::fmt::Debug for Handler {
             Self::Client(_) => "Client",
             Self::Server(_) => "Server",
             Self::Exec => "Exec",
+            Self::Script(_) => "Script",
             Self::Container(_) => "Container",
             Self::Waiting(..) => "Waiting",
             Self::ContainerOrAlone(..) => "ContainerOrAlone",
@@ -467,13 +444,25 @@ mod tests {
 
     #[test]
     fn keys_are_found_in_requests_of_any_length() {
-        let keys = |last, step, words| KeyPositions::Range { first: 1, last, step }.of(words).collect::<Vec<_>>();
+        let keys = |last, step, words| {
+            let request = vec![Bytes::from_static(b"1"); words];
+            KeyPositions::Range { first: 1, last, step }.of(&request).collect::<Vec<_>>()
+        };
         assert_eq!(keys(1, 1, 3), [1]);
         assert_eq!(keys(-1, 1, 4), [1, 2, 3]);
         assert_eq!(keys(-1, 2, 5), [1, 3]);
         assert_eq!(keys(2, 1, 2), [1]);
         assert_eq!(keys(-1, 1, 0), [0; 0]);
-        assert_eq!(KeyPositions::All.of(9).count(), 0);
+        assert_eq!(KeyPositions::All.of(&vec![Bytes::new(); 9]).count(), 0);
+        let counted = |line: &str| {
+            let request: Vec<Bytes> = line.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
+            KeyPositions::Counted { count: 2 }.of(&request).collect::<Vec<_>>()
+        };
+        assert_eq!(counted("eval s 2 a b c"), [3, 4]);
+        for line in ["eval s 0 a", "eval s 3 a b", "eval s -1 a", "eval s x a", "eval s 18446744073709551615 a", "eval"]
+        {
+            assert_eq!(counted(line), [0; 0], "{line}");
+        }
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! The rows: everything that is known of a setting, once. Names follow redis.conf where Redis has the setting.
 
-use super::event_classes;
-use super::reading::{bind, metrics_addr, path, session_tables, timezone};
+use super::reading::{bind, metrics_addr, session_tables, timezone};
 use super::value::{Choice, Given, Invalid, Secret, Syntax, show_duration, show_yes_no};
-use super::{Durability, LogFormat, LogLevel, PubsubDefault, SessionTableName, Settings, database_url, tls};
+use super::{
+    Durability, LogFormat, LogLevel, SessionTableName, Settings, access, database_url, event_classes, scripts, tls,
+};
 
 /// When a setting may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,9 +75,6 @@ const KEY_BYTES_MAX: u64 = 2600;
 /// The most rows of one pruning transaction: it delays the writes behind it.
 const PRUNE_BATCH_MAX: u64 = 100_000;
 
-/// The most denials that are remembered: each keeps up to 4 KiB of what a client sent.
-const ACL_LOG_MAX: u64 = 100_000;
-
 /// All settings, in the order of the documentation.
 pub const ROWS: &[Row] = &[
     Row {
@@ -134,54 +132,11 @@ pub const ROWS: &[Row] = &[
             settings.session_tables.iter().map(show).collect::<Vec<_>>().join(" ")
         },
     },
-    Row {
-        name: "requirepass",
-        syntax: Syntax::Text { placeholder: "PASSWORD", expected: "a password, or nothing for none" },
-        default: "",
-        help: "password of the default user, which clients must give by AUTH or HELLO; empty for none",
-        changes: Changes::AnyTime,
-        apply: |settings, given| {
-            let password = Some(given.text).filter(|text| !text.is_empty());
-            put(&mut settings.requirepass, Ok(password.map(Secret::new)))
-        },
-        show: |settings| settings.requirepass.as_ref().map_or_else(String::new, |secret| secret.expose().to_owned()),
-    },
-    Row {
-        name: "requirepass-file",
-        syntax: Syntax::Text { placeholder: "FILE", expected: "the path of a file, or nothing" },
-        default: "",
-        help: "file whose content is requirepass, such as a container's secret; a line end at its end is not part of it",
-        changes: Changes::AtStart,
-        apply: |settings, given| put(&mut settings.requirepass_file, Ok(path(given))),
-        show: |settings| settings.requirepass_file.clone().unwrap_or_default(),
-    },
-    Row {
-        name: "aclfile",
-        syntax: Syntax::Text { placeholder: "FILE", expected: "the path of a file, or nothing" },
-        default: "",
-        help: "file with the users, one line each as ACL LIST shows them; ACL SAVE writes it",
-        changes: Changes::AtStart,
-        apply: |settings, given| put(&mut settings.aclfile, Ok(path(given))),
-        show: |settings| settings.aclfile.clone().unwrap_or_default(),
-    },
-    Row {
-        name: "acl-pubsub-default",
-        syntax: Syntax::Choice(PubsubDefault::names),
-        default: "resetchannels",
-        help: "whether a new user may use all channels or none",
-        changes: Changes::AnyTime,
-        apply: |settings, given| put(&mut settings.acl_pubsub_default, given.choice()),
-        show: |settings| settings.acl_pubsub_default.name().to_owned(),
-    },
-    Row {
-        name: "acllog-max-len",
-        syntax: Syntax::Integer { min: 0, max: ACL_LOG_MAX },
-        default: "128",
-        help: "the most denials that ACL LOG remembers",
-        changes: Changes::AnyTime,
-        apply: |settings, given| put(&mut settings.acllog_max_len, given.integer()),
-        show: |settings| settings.acllog_max_len.to_string(),
-    },
+    access::REQUIREPASS,
+    access::REQUIREPASS_FILE,
+    access::ACLFILE,
+    access::ACL_PUBSUB_DEFAULT,
+    access::ACLLOG_MAX_LEN,
     Row {
         name: "durability",
         syntax: Syntax::Choice(Durability::names),
@@ -391,6 +346,7 @@ pub const ROWS: &[Row] = &[
         apply: |settings, given| put(&mut settings.shutdown_timeout, given.duration()),
         show: |settings| show_duration(settings.shutdown_timeout),
     },
+    scripts::BUSY_REPLY_THRESHOLD,
 ];
 
 /// Takes a value that was read.

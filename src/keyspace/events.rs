@@ -4,7 +4,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 
 use ahash::RandomState;
 use bytes::Bytes;
@@ -71,6 +71,8 @@ struct Held {
 #[derive(Debug)]
 pub struct Events {
     classes: AtomicU16,
+    /// Messages that are held, or taken and not told yet: others must not overtake them.
+    messages: AtomicUsize,
     held: Mutex<Held>,
     arrived: Notify,
     metrics: Arc<Metrics>,
@@ -85,16 +87,49 @@ impl Notice {
             }
     }
 
-    /// The key that it tells of.
-    fn name(&self) -> Option<&Name> {
+    /// What it tells of: a key, or a channel.
+    fn subject(&self) -> Subject {
         match self {
-            Self::Event { name, .. } => Some(name),
-            Self::Message { .. } => None,
+            Self::Event { name, .. } => Subject::Key(name.clone()),
+            Self::Message { channel, .. } => Subject::Channel(channel.clone()),
+        }
+    }
+
+    fn is_message(&self) -> bool {
+        matches!(self, Self::Message { .. })
+    }
+}
+
+/// What notices tell of that must not overtake each other.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Subject {
+    Key(Name),
+    Channel(Bytes),
+}
+
+/// What leaves the queue.
+#[derive(Debug, Default)]
+struct Taken {
+    notices: Vec<Notice>,
+    /// Messages of units that failed.
+    messages_dropped: usize,
+}
+
+impl Taken {
+    fn add(&mut self, group: Group, is_told: bool) {
+        if is_told {
+            self.notices.extend(group.notices);
+        } else {
+            self.messages_dropped += group.messages();
         }
     }
 }
 
 impl Group {
+    fn messages(&self) -> usize {
+        self.notices.iter().filter(|notice| notice.is_message()).count()
+    }
+
     fn bytes(&self) -> usize {
         OVERHEAD_BYTES + self.notices.iter().map(Notice::bytes).sum::<usize>()
     }
@@ -113,7 +148,13 @@ impl Events {
     /// None of any class.
     #[must_use]
     pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { classes: AtomicU16::new(0), held: Mutex::default(), arrived: Notify::new(), metrics }
+        Self {
+            classes: AtomicU16::new(0),
+            messages: AtomicUsize::new(0),
+            held: Mutex::default(),
+            arrived: Notify::new(),
+            metrics,
+        }
     }
 
     /// Which events there are from now on.
@@ -144,6 +185,7 @@ impl Events {
         // Settled meanwhile, and announced perhaps before anybody waits for that.
         let is_known = group.verdict().is_some();
         held.bytes += bytes;
+        self.messages.fetch_add(group.messages(), Ordering::AcqRel);
         held.groups.push_back(group);
         drop(held);
         if was_empty || is_known {
@@ -162,42 +204,54 @@ impl Events {
         !self.held.lock().groups.is_empty()
     }
 
+    /// Whether a message waits: whoever publishes another one puts it behind that.
+    #[must_use]
+    pub fn any_message_waits(&self) -> bool {
+        self.messages.load(Ordering::Acquire) > 0
+    }
+
+    /// Notes that a message that was taken has been told.
+    pub fn note_message_told(&self) {
+        self.messages.fetch_sub(1, Ordering::AcqRel);
+    }
+
     /// Takes what may be told now, in order. One caller at a time.
     #[must_use]
     pub fn take_settled(&self) -> Vec<Notice> {
-        let mut taken = Vec::new();
+        let mut taken = Taken::default();
         let mut held = self.held.lock();
         while let Some(is_told) = held.groups.front().and_then(Group::verdict)
             && let Some(group) = held.groups.pop_front()
         {
             held.bytes = held.bytes.saturating_sub(group.bytes());
-            take(&mut taken, group, is_told);
+            taken.add(group, is_told);
         }
         held.take_out_of_turn(&mut taken);
         held.told_of_drops &= !held.groups.is_empty();
         self.metrics.events_waiting.set(held.groups.len() as u64);
-        taken
+        self.messages.fetch_sub(taken.messages_dropped, Ordering::AcqRel);
+        taken.notices
     }
 }
 
 impl Held {
     /// Takes those that older ones do not concern, which wait for something else.
-    fn take_out_of_turn(&mut self, taken: &mut Vec<Notice>) {
+    fn take_out_of_turn(&mut self, taken: &mut Taken) {
         let looked_through = self.groups.len().min(LOOKED_THROUGH_MAX);
         if !self.groups.iter().take(looked_through).any(|group| group.verdict().is_some()) {
             return;
         }
-        let mut waiting: HashSet<Name, RandomState> = HashSet::default();
+        let mut waiting: HashSet<Subject, RandomState> = HashSet::default();
         let mut kept = Vec::with_capacity(looked_through);
         for group in self.groups.drain(..looked_through) {
-            let overtakes = || group.notices.iter().filter_map(Notice::name).any(|name| waiting.contains(name));
+            let overtakes = || group.notices.iter().any(|notice| waiting.contains(&notice.subject()));
             match group.verdict().filter(|is_told| !*is_told || !overtakes()) {
                 Some(is_told) => {
                     self.bytes = self.bytes.saturating_sub(group.bytes());
-                    take(taken, group, is_told);
+                    taken.add(group, is_told);
                 }
                 None => {
-                    waiting.extend(group.notices.iter().filter_map(Notice::name).cloned());
+                    waiting.extend(group.notices.iter().map(Notice::subject));
                     kept.push(group);
                 }
             }
@@ -208,19 +262,16 @@ impl Held {
     }
 }
 
-fn take(taken: &mut Vec<Notice>, group: Group, is_told: bool) {
-    if is_told {
-        taken.extend(group.notices);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::database::unit::Ticket;
 
-    fn message(bytes: usize) -> Notices {
-        let notice = Notice::Message { channel: Bytes::from_static(b"c"), payload: Bytes::from(vec![b'x'; bytes]) };
+    fn message(channel: &'static str, bytes: usize) -> Notices {
+        let notice = Notice::Message {
+            channel: Bytes::from_static(channel.as_bytes()),
+            payload: Bytes::from(vec![b'x'; bytes]),
+        };
         [notice].into_iter().collect()
     }
 
@@ -230,24 +281,37 @@ mod tests {
         let events = Events::new(Arc::clone(&metrics));
         let pending: Tickets = [Ticket::default()].into_iter().collect();
         for _ in 0..3 {
-            events.hold(message(HELD_BYTES_MAX / 2 - 1_000), pending.clone());
+            events.hold(message("held up", HELD_BYTES_MAX / 2 - 1_000), pending.clone());
         }
-        events.hold(message(10), Tickets::new());
+        events.hold(message("other", 10), Tickets::new());
         assert_eq!((events.take_settled().len(), metrics.events_dropped.get()), (1, 1));
         assert!(events.any_waits() && events.held.lock().groups.len() == 2);
     }
 
     #[test]
-    fn however_many_wait_what_waits_for_nothing_gets_its_turn() {
+    fn what_waits_for_nothing_gets_its_turn_while_fewer_wait_than_a_look_takes() {
         let events = Events::new(Arc::new(Metrics::new(&[])));
         let pending: Tickets = [Ticket::default()].into_iter().collect();
         for _ in 1..LOOKED_THROUGH_MAX {
-            events.hold(message(1), pending.clone());
+            events.hold(message("held up", 1), pending.clone());
         }
-        events.hold(message(1), Tickets::new());
-        events.hold(message(1), Tickets::new());
+        events.hold(message("other", 1), Tickets::new());
+        events.hold(message("other", 1), Tickets::new());
         assert_eq!(events.take_settled().len(), 1, "a look is bounded");
         assert_eq!(events.take_settled().len(), 1);
         assert_eq!(events.held.lock().groups.len(), LOOKED_THROUGH_MAX - 1);
+    }
+
+    #[test]
+    fn nothing_overtakes_what_tells_of_the_same() {
+        let events = Events::new(Arc::new(Metrics::new(&[])));
+        events.hold(message("told", 1), Tickets::new());
+        assert_eq!(events.take_settled().len(), 1);
+        assert!(events.any_message_waits(), "it is taken, and not told yet");
+        events.note_message_told();
+        assert!(!events.any_message_waits());
+        events.hold(message("c", 1), [Ticket::default()].into_iter().collect());
+        events.hold(message("c", 2), Tickets::new());
+        assert!(events.take_settled().is_empty() && events.any_message_waits());
     }
 }

@@ -1,6 +1,7 @@
 //! What a handler sees of the keyspace: its keys, locked and loaded, at one moment. Here a command decides and its
 //! changes are queued under the same lock, so that the database gets them in the order in which they took effect.
 
+mod draft;
 mod tell;
 mod typed;
 mod whole;
@@ -18,6 +19,8 @@ use crate::clock::Expiry;
 use crate::config::{EventClass, EventClasses};
 use crate::database::unit::{Outcome, Ticket, Unit, Work};
 use crate::database::{Change, Home, Kind, RecordId, Value};
+
+pub use draft::{Stamp, fresh_chance};
 
 /// The tickets that a reply waits for.
 pub type Tickets = SmallVec<[Ticket; 1]>;
@@ -38,7 +41,7 @@ pub enum KeysError {
     WrongKind,
     /// The record was damaged by hand, or a later version wrote it.
     #[error(
-        "ERR the stored value is damaged or of a type that this version does not know; restore its row, or DEL the key"
+        "ERR the stored value is damaged or of a type that this version does not know; restore its row and restart, or DEL the key"
     )]
     Unreadable,
     /// A collection would outgrow what one request could set.
@@ -62,6 +65,7 @@ pub struct Keys<'a> {
     cleared: Option<Option<u8>>,
     ticket: Option<Ticket>,
     seen: Tickets,
+    chance: Option<u64>,
     /// Asked once, as long as it may take: all events of an EXEC are told, or none of a class.
     event_classes: EventClasses,
     notices: Notices,
@@ -81,6 +85,7 @@ impl<'a> Keys<'a> {
             cleared: None,
             ticket: None,
             seen: Tickets::new(),
+            chance: None,
             event_classes: keyspace.events.classes(),
             notices: Notices::new(),
         }

@@ -31,7 +31,7 @@ use counts::Counts;
 use entry::{Life, Name};
 use events::Events;
 use hot::{Access, Hot, Spot};
-pub use keys::{Keys, KeysError, Tickets};
+pub use keys::{Keys, KeysError, Stamp, Tickets};
 use load::{LOADS_WAITING_MAX, LoadRequest};
 use pause::Pause;
 use touch::Touches;

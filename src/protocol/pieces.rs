@@ -78,6 +78,7 @@ impl Pieces {
             Reply::Value(value) if value.len() > out_bytes_max => self.begin_content(Bytes::from_owner(value), out),
             Reply::Bulk(bytes) if bytes.len() > out_bytes_max => self.begin_content(bytes, out),
             short @ (Reply::Simple(_)
+            | Reply::Status(_)
             | Reply::Error(_)
             | Reply::Integer(_)
             | Reply::Value(_)
@@ -86,7 +87,9 @@ impl Pieces {
             | Reply::Null
             | Reply::NullArray
             | Reply::Verbatim(_)
-            | Reply::Double(_)) => short.encode(self.protocol, out),
+            | Reply::Double(_)
+            | Reply::Bool(_)
+            | Reply::BigNumber(_)) => short.encode(self.protocol, out),
         }
     }
 

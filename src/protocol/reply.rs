@@ -25,6 +25,8 @@ pub enum Protocol {
 pub enum Reply {
     /// `+OK` and its like.
     Simple(&'static str),
+    /// The same with what a script says.
+    Status(String),
     /// `-ERR …`: the whole line without the minus.
     Error(String),
     /// `:1`.
@@ -49,6 +51,10 @@ pub enum Reply {
     Verbatim(String),
     /// A floating-point number; in RESP2 a bulk string.
     Double(f64),
+    /// Yes or no; in RESP2 1 or 0. No command answers one, but a script can.
+    Bool(bool),
+    /// Digits of a number of any size; in RESP2 a bulk string. No command answers one, but a script can.
+    BigNumber(Bytes),
     /// Out-of-band data; in RESP2 an array.
     Push(Vec<Reply>),
     /// Several replies to one request, one behind the other: SUBSCRIBE answers once for each channel.
@@ -91,6 +97,12 @@ impl Strings {
         strings
     }
 
+    /// What they are together.
+    #[must_use]
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
     /// How many bytes they take.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -111,6 +123,19 @@ impl Strings {
         put_header(b'$', bytes.len(), &mut self.written);
         self.written.extend_from_slice(bytes);
         self.written.put_slice(b"\r\n");
+    }
+
+    /// Each one, in order.
+    pub fn into_items(self) -> impl Iterator<Item = Bytes> {
+        let mut rest = self.written.freeze();
+        std::iter::from_fn(move || {
+            let line_end = rest.iter().position(|byte| *byte == b'\r')?;
+            let length: usize = std::str::from_utf8(rest.get(1..line_end)?).ok()?.parse().ok()?;
+            let begin = line_end + LINE_ENDS.len();
+            let item = (begin + length <= rest.len()).then(|| rest.slice(begin..begin + length))?;
+            rest = rest.split_off((begin + length + LINE_ENDS.len()).min(rest.len()));
+            Some(item)
+        })
     }
 }
 
@@ -145,6 +170,7 @@ impl Reply {
     fn put(&self, protocol: Protocol, out: &mut BytesMut) {
         match self {
             Self::Simple(text) => put_resp2(&Resp2::SimpleString(one_line(text).as_bytes()), out),
+            Self::Status(text) => put_resp2(&Resp2::SimpleString(one_line(text).as_bytes()), out),
             Self::Error(text) => put_resp2(&Resp2::Error(&one_line(text.trim_matches(LINE_ENDS))), out),
             Self::Integer(number) => put_resp2(&Resp2::Integer(*number), out),
             Self::Value(value) => put_resp2(&Resp2::BulkString(value), out),
@@ -162,6 +188,8 @@ impl Reply {
             Self::Double(number) => put_double(*number, protocol, out),
             Self::Push(items) => put_items(self.sigil(protocol), items, protocol, out),
             Self::Frames(frames) => frames.iter().for_each(|frame| frame.put(protocol, out)),
+            Self::Bool(yes) => put_bool(*yes, protocol, out),
+            Self::BigNumber(digits) => put_big_number(digits, protocol, out),
         }
     }
 
@@ -181,15 +209,15 @@ impl Reply {
     pub fn bytes_about(&self) -> usize {
         let content_bytes = match self {
             Self::Simple(text) => text.len(),
-            Self::Error(text) | Self::Verbatim(text) => text.len(),
+            Self::Status(text) | Self::Error(text) | Self::Verbatim(text) => text.len(),
             Self::Value(value) => value.len(),
-            Self::Bulk(bytes) => bytes.len(),
+            Self::Bulk(bytes) | Self::BigNumber(bytes) => bytes.len(),
             Self::Strings(strings) => strings.written.len(),
             Self::Array(items) | Self::Set(items) | Self::Push(items) | Self::Frames(items) => {
                 items.iter().map(Self::bytes_about).sum()
             }
             Self::Map(pairs) => pairs.iter().map(|(key, value)| key.bytes_about() + value.bytes_about()).sum(),
-            Self::Integer(_) | Self::Null | Self::NullArray | Self::Double(_) => 0,
+            Self::Integer(_) | Self::Null | Self::NullArray | Self::Double(_) | Self::Bool(_) => 0,
         };
         content_bytes + FRAME_BYTES_ABOUT
     }
@@ -250,6 +278,25 @@ fn put_double(number: f64, protocol: Protocol, out: &mut BytesMut) {
         Protocol::Resp2 if number.is_nan() => put_resp2(&Resp2::BulkString(b"nan"), out),
         Protocol::Resp2 => put_resp2(&Resp2::BulkString(number.to_string().as_bytes()), out),
         Protocol::Resp3 => put_resp3(&Resp3::Double { data: number, attributes: None }, out),
+    }
+}
+
+fn put_bool(yes: bool, protocol: Protocol, out: &mut BytesMut) {
+    match protocol {
+        Protocol::Resp2 => put_resp2(&Resp2::Integer(yes.into()), out),
+        Protocol::Resp3 => put_resp3(&Resp3::Boolean { data: yes, attributes: None }, out),
+    }
+}
+
+fn put_big_number(digits: &[u8], protocol: Protocol, out: &mut BytesMut) {
+    match protocol {
+        Protocol::Resp2 => put_resp2(&Resp2::BulkString(digits), out),
+        Protocol::Resp3 => {
+            // A line within a line would be read as a reply of its own.
+            let digits: Vec<u8> =
+                digits.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }).collect();
+            put_resp3(&Resp3::BigNumber { data: &digits, attributes: None }, out);
+        }
     }
 }
 
@@ -368,6 +415,10 @@ mod tests {
             (Reply::Double(10.0), "$2\r\n10\r\n", ",10\r\n"),
             (Reply::Double(f64::INFINITY), "$3\r\ninf\r\n", ",inf\r\n"),
             (Reply::Double(f64::NEG_INFINITY), "$4\r\n-inf\r\n", ",-inf\r\n"),
+            (Reply::Status("a\nb".into()), "+a b\r\n", "+a b\r\n"),
+            (Reply::Bool(true), ":1\r\n", "#t\r\n"),
+            (Reply::Bool(false), ":0\r\n", "#f\r\n"),
+            (Reply::BigNumber(Bytes::from_static(b"12\r3")), "$4\r\n12\r3\r\n", "(12 3\r\n"),
             (Reply::Double(f64::NAN), "$3\r\nnan\r\n", ",nan\r\n"),
             (
                 Reply::Push(vec![Reply::text("invalidate")]),

@@ -25,6 +25,7 @@ pub(super) async fn deliver(app: Arc<App>, mut stopping: watch::Receiver<bool>) 
                 Notice::Event { event, name } => app.publish_event(event, &name),
                 Notice::Message { channel, payload } => {
                     app.publish(&channel, &payload);
+                    events.note_message_told();
                 }
             }
         }

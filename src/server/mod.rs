@@ -22,7 +22,7 @@ use parking_lot::RwLock;
 use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
 
-use crate::app::{App, Clients, Limits, PubSub, Seats, Users};
+use crate::app::{App, Clients, Limits, PubSub, Scripts, Seats, Users};
 use crate::clock::Clock;
 use crate::commands::{acl, table};
 use crate::config::{Durability, EventClass, Loaded};
@@ -118,8 +118,11 @@ pub async fn run(loaded: Loaded, options: Options, shutdown: impl Future<Output 
     keyspace.events.set_classes(settings.notify_keyspace_events);
     let pubsub = Arc::new(PubSub::new(Arc::clone(&metrics)));
     let stop_limit = settings.shutdown_timeout;
+    let busy_reply_threshold = Duration::from_millis(settings.busy_reply_threshold_ms.into());
     let exporter = export(&loaded, &metrics, tls.as_ref())?;
+    let scripts = Arc::new(Scripts::new(long_scripts_max(), busy_reply_threshold));
     let app = Arc::new(App {
+        scripts,
         limits: Limits::new(&settings),
         users: Users::new(settings.password()),
         settings: RwLock::new(settings),
@@ -183,6 +186,7 @@ async fn serve_until(
     info!("stopping: what was received is answered, then everything is committed");
     let begun = Instant::now();
     let _ = stop.send(true);
+    app.scripts.stop_all();
     while tasks.join_next().await.is_some() {}
     if let Ok(workers) = Arc::try_unwrap(workers)
         && !within(stop_limit / 2, move || workers.join()).await
@@ -200,6 +204,12 @@ async fn serve_until(
         );
     }
     result
+}
+
+/// How many scripts may run for long at a time: one a core, so that those that serve connections get their share beside them,
+/// and two at least, so that one that never ends does not stop the others.
+fn long_scripts_max() -> usize {
+    std::thread::available_parallelism().map_or(2, std::num::NonZero::get).max(2)
 }
 
 /// Runs something that blocks, for at most `limit`.

@@ -1,8 +1,10 @@
 //! One connection: executes all that is in the read buffer, goes on reading while commits are under way, and sends the
 //! replies in order, each when its tickets are committed. A reply that waits never stops the next command.
 
+mod apart;
 mod closing;
 mod mail;
+mod room;
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -39,9 +41,6 @@ const PIECES_TOGETHER_MAX: usize = 16;
 
 /// How much of what a client has sent by then is still read when the server stops.
 const LAST_REQUESTS_BYTES: usize = 1024 * 1024;
-
-/// Replies that one connection may have waiting for commits where many units wait: enough that fifty of them fill batches.
-const SHARE_WHEN_CROWDED: usize = 64;
 
 /// What a command answers that waited when the server stopped.
 const STOPPING: &str = "MISCONF the server stops: what this command waits for may not be committed yet";
@@ -291,24 +290,6 @@ impl Connection {
         known.unwrap_or(RequestLimits::unauthenticated())
     }
 
-    /// At the limit of the queue to the database clients that write are slowed, not dropped. Long before, a client that has its
-    /// share under way waits: whoever comes next stands behind a few of each, and not behind all of a flood.
-    async fn wait_for_room(&mut self, request: &Request, to: &mut Writer<'_>) {
-        while self.lacks_room() && execute::may_write(request) {
-            self.release_replies();
-            // A client that is gone is noticed when the connection goes on.
-            if self.send_now(to).is_err() || (self.lacks_room() && self.settlements.changed().await.is_err()) {
-                return;
-            }
-        }
-    }
-
-    fn lacks_room(&self) -> bool {
-        let write_through = &self.app.write_through;
-        let has_share = self.output.waiting() >= SHARE_WHEN_CROWDED && write_through.is_crowded();
-        (has_share || !write_through.has_room()) && !write_through.is_stopping()
-    }
-
     async fn run_request(&mut self, request: Request, to: &mut Writer<'_>) {
         loop {
             match execute::execute(&self.app, &mut self.client, &request) {
@@ -329,6 +310,7 @@ impl Connection {
                         return self.hold(reply, Tickets::new());
                     }
                 }
+                Step::Apart => return self.run_apart(request).await,
             }
         }
     }

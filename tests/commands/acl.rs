@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use sojourn::commands::acl::category;
-use sojourn::commands::table::{self, Flag, Row};
+use sojourn::commands::table::{self, Flag, KeyPositions, Row};
 
 use crate::support::redis::Redis;
 use crate::support::resp::{Connection, Frame, encode};
@@ -42,6 +43,8 @@ fn connect_as(address: SocketAddr, admin: &mut Connection, rules: &str) -> Conne
 fn request_of(row: &'static Row) -> Vec<String> {
     let name = table::full_name(row).split('|').map(str::to_owned);
     let words = usize::try_from(row.arity.unsigned_abs()).expect("a small number");
+    // A script names as many keys as the word before them says.
+    let words = words + usize::from(matches!(row.keys, KeyPositions::Counted { .. }));
     name.chain(std::iter::repeat_with(|| "1".to_owned())).take(words).collect()
 }
 
@@ -74,7 +77,8 @@ fn who_may_touch_no_key_is_refused_each_command_that_names_one() {
     let mut blind = connect_as(sojourn.address(), &mut admin, "+@all");
     let refusal = error("NOPERM this user has no permissions to access one of the keys used as arguments");
     for row in gated_rows() {
-        let names_a_key = row.keys.of(request_of(row).len()).next().is_some();
+        let request: Vec<Bytes> = request_of(row).into_iter().map(Bytes::from).collect();
+        let names_a_key = row.keys.of(&request).next().is_some();
         // CLIENT KILL, FLUSHALL and their like would disturb the others.
         if names_a_key {
             assert_eq!(blind.call(&request_of(row)).expect("a reply"), refusal, "{}", table::full_name(row));

@@ -142,6 +142,33 @@ fn the_end_of_a_key_is_told_on_time_and_once_though_nobody_asks_for_it() {
 }
 
 #[test]
+fn a_message_comes_behind_that_of_an_exec_before_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let sojourn = Sojourn::start(&format!("sqlite://{}", folder.path().join("sojourn.db").display()), &[]);
+    let mut listener = Connection::open(sojourn.address()).expect("a connection");
+    listener.call(&["SUBSCRIBE", "news"]).expect("a reply");
+    let mut client = Connection::open(sojourn.address()).expect("a connection");
+    for round in 0..100 {
+        let (first, second) = (format!("{round} first"), format!("{round} second"));
+        client.call(&["MULTI"]).expect("a reply");
+        client.call(&["SET", "k", &first]).expect("a reply");
+        client.call(&["PUBLISH", "news", &first]).expect("a reply");
+        client.call(&["EXEC"]).expect("a reply");
+        assert_eq!(client.call(&["PUBLISH", "news", &second]).expect("a reply").integer(), Some(1));
+        assert_eq!((next_key(&mut listener), next_key(&mut listener)), (first, second));
+    }
+}
+
+#[test]
+fn a_channel_is_at_most_as_long_as_a_key() {
+    let sojourn = Sojourn::start("memory://", &["--key-bytes-max", "64"]);
+    let mut client = Connection::open(sojourn.address()).expect("a connection");
+    assert_eq!(client.call(&["PUBLISH", &"c".repeat(64), "x"]).expect("a reply").integer(), Some(0));
+    let refused = client.call(&["PUBLISH", &"c".repeat(65), "x"]).expect("a reply");
+    assert!(matches!(&refused, Frame::Line(b'-', text) if text.starts_with(b"ERR channel")), "{refused:?}");
+}
+
+#[test]
 fn a_key_that_has_ended_is_told_of_before_what_takes_its_place() {
     let (redis, sojourn) = (Redis::start(), Sojourn::in_memory());
     ended_then_set(redis.address());

@@ -17,6 +17,7 @@ mod listeners;
 mod pipelines;
 mod scan;
 mod script;
+mod scripting;
 
 use std::net::SocketAddr;
 
@@ -40,6 +41,7 @@ const SCRIPTS: &[(&str, &str)] = &[
     ("server", include_str!("scripts/server.txt")),
     ("protocol", include_str!("scripts/protocol.txt")),
     ("pubsub", include_str!("scripts/pubsub.txt")),
+    ("lua", include_str!("scripts/lua.txt")),
 ];
 
 fn script(name: &str) -> Vec<script::Step> {
@@ -96,6 +98,8 @@ replies_equal_redis! {
     messages_come_as_redis_sends_them_in_resp3: "pubsub" in RESP 3;
     the_protocol_is_spoken_as_redis_does: "protocol" in RESP 2;
     the_protocol_is_spoken_as_redis_does_in_resp3: "protocol" in RESP 3;
+    lua_replies_as_redis_does: "lua" in RESP 2;
+    lua_replies_as_redis_does_in_resp3: "lua" in RESP 3;
 }
 
 #[test]

@@ -61,6 +61,9 @@ pub struct Answers {
     pub uncertain: AtomicU64,
 }
 
+/// A script that is as much a transaction as MULTI and EXEC.
+const SET_BOTH: &[u8] = b"redis.call('SET', KEYS[1], ARGV[1]) return redis.call('SET', KEYS[2], ARGV[1])";
+
 /// A command, or a whole transaction: the number of its replies, what the last one says, and the keys that it changes.
 struct Sent {
     replies: usize,
@@ -181,15 +184,21 @@ impl Writer {
         Sent { replies: 1, answer, keys: vec![key] }
     }
 
-    /// Two keys that are always written together.
+    /// Two keys that are always written together, by an EXEC or by a script.
     fn transaction(&mut self, bytes: &mut Vec<u8>) -> Sent {
         let number = self.random.below(self.history.pairs.len() as u64) as usize;
         let (one, other) = self.history.pairs[number].clone();
         let value = self.value();
+        for key in [&one, &other] {
+            self.history.sent(key, Write { effect: Effect::Put(value.clone(), None), sent_ms: now_ms() });
+        }
+        if self.random.below(2) == 0 {
+            bytes.extend(encode(&[b"EVAL", SET_BOTH, b"2", &one, &other, &value]));
+            return Sent { replies: 1, answer: done, keys: vec![one, other] };
+        }
         bytes.extend(encode(&["MULTI"]));
         for key in [&one, &other] {
             bytes.extend(encode(&[&b"SET"[..], key, &value]));
-            self.history.sent(key, Write { effect: Effect::Put(value.clone(), None), sent_ms: now_ms() });
         }
         bytes.extend(encode(&["EXEC"]));
         let answer = |frame: &Frame| {

@@ -34,6 +34,8 @@ pub enum Context {
     TopLevel,
     /// Inside MULTI, when it was queued or when it ran.
     Multi,
+    /// To a script.
+    Script,
 }
 
 /// What was denied, once or often.

@@ -23,7 +23,7 @@ pub static CATEGORIES: &[Category] = &[
                 || (is_of(row, Group::Server) && (row.has(Flag::Write) || row.has(Flag::Readonly)))
         },
     },
-    Category { tag: "@read", contains: |row| row.has(Flag::Readonly) },
+    Category { tag: "@read", contains: |row| row.has(Flag::Readonly) && row.group != Group::Scripting },
     Category { tag: "@write", contains: |row| row.has(Flag::Write) },
     Category { tag: "@set", contains: |row| is_of(row, Group::Set) },
     Category { tag: "@sortedset", contains: |_| false },
@@ -42,7 +42,7 @@ pub static CATEGORIES: &[Category] = &[
     Category { tag: "@dangerous", contains: |row| row.has(Flag::Admin) || row.has(Flag::Dangerous) },
     Category { tag: "@connection", contains: |row| is_of(row, Group::Connection) || row.has(Flag::Connection) },
     Category { tag: "@transaction", contains: |row| is_of(row, Group::Transactions) },
-    Category { tag: "@scripting", contains: |_| false },
+    Category { tag: "@scripting", contains: |row| is_of(row, Group::Scripting) },
 ];
 
 /// The position that stands for all commands that will exist one day: in the set of a user who may do everything but what
@@ -128,12 +128,12 @@ mod tests {
 
     #[test]
     fn a_category_without_commands_is_remembered() {
-        let scripting = named(b"Scripting").expect("a category");
-        assert_eq!(scripting.rows().count(), 0, "choose another category for this test");
+        let geo = named(b"Geo").expect("a category");
+        assert_eq!(geo.rows().count(), 0, "choose another category for this test");
         let mut selector = Selector::new(false);
-        scripting.set(&mut selector, true);
-        assert!(scripting.allows_future(&selector) && selector.commands != CommandSet::NONE);
-        scripting.set(&mut selector, false);
+        geo.set(&mut selector, true);
+        assert!(geo.allows_future(&selector) && selector.commands != CommandSet::NONE);
+        geo.set(&mut selector, false);
         assert!(selector.commands == CommandSet::NONE);
     }
 }

@@ -46,6 +46,7 @@ fn describe(denial: &Denial, now_ms: i64) -> Reply {
     let context = match denial.context {
         Context::TopLevel => "toplevel",
         Context::Multi => "multi",
+        Context::Script => "lua",
     };
     let age_ms = u32::try_from((now_ms - denial.at_ms).max(0)).unwrap_or(u32::MAX);
     Reply::Map(vec![

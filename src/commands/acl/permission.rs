@@ -65,7 +65,7 @@ fn check_keys(selector: &Selector, row: &Row, request: &[Bytes]) -> Result<(), D
     if selector.all_keys {
         return Ok(());
     }
-    let mut keys = row.keys.of(request.len()).enumerate();
+    let mut keys = row.keys.of(request).enumerate();
     let denied = keys.find(|(number, position)| !allows_key(selector, row, request, *number, &request[*position]));
     denied.map_or(Ok(()), |(_, position)| Err(Denied::Key(position)))
 }
@@ -87,7 +87,7 @@ fn allows_command(selector: &Selector, row: &'static Row, request: &[Bytes]) -> 
 
 /// `number` counts the keys of the request from 0.
 fn allows_key(selector: &Selector, row: &Row, request: &[Bytes], number: usize, key: &[u8]) -> bool {
-    let (reads, writes) = (reads_key(row, request, number), row.has(Flag::Write));
+    let (reads, writes) = (reads_key(row, request, number), row.writes_keys());
     let suffices = |pattern: &&KeyPattern| (pattern.reads || !reads) && (pattern.writes || !writes);
     selector.keys.iter().filter(suffices).any(|pattern| glob::matches(&pattern.pattern, key))
 }
@@ -115,6 +115,22 @@ pub fn admit(app: &App, client: &Client, row: &'static Row, request: &Request) -
         Denied::Channel(_) => {
             "NOPERM this user has no permissions to access one of the channels used as arguments".to_owned()
         }
+    }))
+}
+
+/// Whether the user of a script may run a command that the script calls.
+///
+/// # Errors
+/// Redis's words for what it may not; ACL LOG has it too.
+pub fn admit_from_script(app: &App, client: &Client, row: &'static Row, request: &Request) -> Result<(), CommandError> {
+    let Err(denied) = check(client.login.user(), row, request) else { return Ok(()) };
+    note(app, client, row, request, denied, Context::Script);
+    Err(CommandError::other(match denied {
+        Denied::Command => "ERR The user executing the script can't run this command or subcommand",
+        Denied::Key(_) => {
+            "ERR The user executing the script can't access at least one of the keys mentioned in the command arguments"
+        }
+        Denied::Channel(_) => "ERR The user executing the script can't publish to the channel mentioned in the command",
     }))
 }
 

@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use smallvec::SmallVec;
 
+use super::script::{self, Draft, Place, Stop};
 use super::{KeysOf, Step, cold, count, error_reply, keys_of, reads_values, refused};
 use crate::app::{App, Client, Transaction};
 use crate::commands::acl::permission;
 use crate::commands::connection;
 use crate::commands::error::CommandError;
-use crate::commands::table::{self, Flag, Handler, KeyPositions};
+use crate::commands::table::{self, Flag, Handler, KeyPositions, Row};
 use crate::keyspace::hot::Access;
 use crate::keyspace::watch::Watch;
 use crate::keyspace::{Keys, KeysError, Lock};
@@ -21,7 +22,7 @@ use crate::protocol::{Reply, Request};
 const EXEC_REPLY_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
 /// EXEC: all queued commands at one moment, as one unit.
-pub(super) fn exec(app: &App, client: &mut Client, now_ms: i64) -> Step {
+pub(super) fn exec(app: &App, client: &mut Client, now_ms: i64, place: &Place) -> Step {
     let Some(transaction) = client.transaction.take() else {
         return refused(app, &CommandError::other("ERR EXEC without MULTI"));
     };
@@ -31,21 +32,26 @@ pub(super) fn exec(app: &App, client: &mut Client, now_ms: i64) -> Step {
         return refused(app, &CommandError::other("EXECABORT Transaction discarded because of previous errors."));
     }
     let plan = Plan::of(app, &transaction, &watch, client.database);
+    if plan.scripts {
+        let step = exec_draft(app, client, now_ms, place, &transaction, &watch, &plan);
+        if matches!(step, Step::Load(_) | Step::Apart) {
+            drop(plan);
+            put_back(client, transaction, watch);
+        }
+        return step;
+    }
     let lock = if plan.whole { Lock::All } else { Lock::Keys(&plan.locks, Access::Write) };
     let mut locked = app.keyspace.lock(&lock, client.database, now_ms);
     if watch_failed(&mut locked, &watch, client.database) {
         return Step::Done(Reply::NullArray, locked.finish());
     }
     if plan.writes && locked.refuses_writes() {
-        let line = format!("EXECABORT Transaction discarded because of: {}", KeysError::DatabaseDown);
-        return refused(app, &CommandError::other(line));
+        return refused(app, &CommandError::other(database_down()));
     }
     let cold = cold(&locked, &plan.values);
     if !cold.is_empty() {
         drop((locked, plan));
-        client.info.note_queued(Some(transaction.queue.len()));
-        client.transaction = Some(transaction);
-        client.watch = watch;
+        put_back(client, transaction, watch);
         return Step::Load(cold);
     }
     locked.begin_exec();
@@ -66,6 +72,65 @@ pub(super) fn exec(app: &App, client: &mut Client, now_ms: i64) -> Step {
     Step::Done(Reply::Array(replies), locked.finish())
 }
 
+fn database_down() -> String {
+    format!("EXECABORT Transaction discarded because of: {}", KeysError::DatabaseDown)
+}
+
+/// What must be done before the transaction can run is said to the caller, who then executes it again.
+fn put_back(client: &mut Client, transaction: Transaction, watch: Watch) {
+    client.info.note_queued(Some(transaction.queue.len()));
+    client.transaction = Some(transaction);
+    client.watch = watch;
+}
+
+/// An EXEC that has a script: all of it runs on a draft, as the script alone would.
+fn exec_draft(
+    app: &App,
+    client: &mut Client,
+    now_ms: i64,
+    place: &Place,
+    transaction: &Transaction,
+    watch: &Watch,
+    plan: &Plan<'_>,
+) -> Step {
+    let database = client.database;
+    let look = |locked: &mut Keys<'_>| {
+        let refuses = plan.writes && locked.refuses_writes();
+        match watch_failed(locked, watch, database) {
+            true => Some(Reply::NullArray),
+            false => refuses.then(|| error_reply(app, &CommandError::other(database_down()))),
+        }
+    };
+    let mut run = |draft: &mut Draft<'_>| {
+        // It may be run anew, and a SELECT of the run before is none of this one.
+        connection::choose(client, database);
+        draft.gathering(client, |draft, client| {
+            let mut bytes_left = exec_reply_bytes_max(app);
+            let mut replies = Vec::with_capacity(transaction.queue.len());
+            for request in &transaction.queue {
+                let reply = run_drafted(app, client, draft, request)?;
+                bytes_left = bytes_left.saturating_sub(reply.bytes_about());
+                client.overruns |= bytes_left == 0;
+                if !client.overruns {
+                    replies.push(reply);
+                }
+            }
+            Ok(Reply::Array(replies))
+        })
+    };
+    match script::draft(app, database, now_ms, place, &plan.locks, &look, &mut run) {
+        Ok(step) => step,
+        Err(Stop::TookLong) => {
+            connection::choose(client, database);
+            Step::Apart
+        }
+        Err(Stop::Killed) => {
+            let line = "EXECABORT Transaction discarded because of: Script killed by user with SCRIPT KILL...";
+            refused(app, &CommandError::other(line))
+        }
+    }
+}
+
 fn exec_reply_bytes_max(app: &App) -> usize {
     Some(app.limits.output().hard_bytes).filter(|bytes| *bytes > 0).unwrap_or(EXEC_REPLY_BYTES_MAX)
 }
@@ -76,11 +141,13 @@ struct Plan<'a> {
     values: KeysOf<'a>,
     whole: bool,
     writes: bool,
+    scripts: bool,
 }
 
 impl<'a> Plan<'a> {
     fn of(app: &App, transaction: &'a Transaction, watch: &'a Watch, mut database: u8) -> Self {
-        let mut plan = Self { locks: SmallVec::new(), values: SmallVec::new(), whole: false, writes: false };
+        let (locks, values) = (SmallVec::new(), SmallVec::new());
+        let mut plan = Self { locks, values, whole: false, writes: false, scripts: false };
         for request in &transaction.queue {
             let Ok(row) = table::resolve(request) else { continue };
             if row.name == "select" {
@@ -93,6 +160,7 @@ impl<'a> Plan<'a> {
             plan.locks.extend(keys);
             plan.whole |= matches!(row.keys, KeyPositions::Shards | KeyPositions::All);
             plan.writes |= row.has(Flag::Write);
+            plan.scripts |= matches!(row.handler, Handler::Script(_));
         }
         plan.locks.extend(watch.keys().map(|watched| (watched.database, watched.key)));
         plan
@@ -114,16 +182,10 @@ fn watch_failed(locked: &mut Keys<'_>, watch: &Watch, database: u8) -> bool {
 /// One command of an EXEC; its error is a reply among the others.
 fn run_queued(app: &App, client: &mut Client, locked: &mut Keys<'_>, request: &Request) -> Reply {
     let begun = Instant::now();
-    let row = match table::resolve(request) {
+    let row = match admit_queued(app, client, request) {
         Ok(row) => row,
         Err(error) => return error_reply(app, &error),
     };
-    if !client.may_do_everything(&app.users) {
-        client.follow(&app.users);
-        if let Err(error) = permission::readmit(app, client, row, request) {
-            return error_reply(app, &error);
-        }
-    }
     locked.select(client.database);
     let result = match row.handler {
         Handler::Keys(handler) => handler(locked, request),
@@ -131,10 +193,44 @@ fn run_queued(app: &App, client: &mut Client, locked: &mut Keys<'_>, request: &R
             handler(app, client, request)
         }
         // The gates keep these out of the queue.
-        Handler::Server(_) | Handler::Exec | Handler::Container(_) => {
+        Handler::Server(_) | Handler::Exec | Handler::Script(_) | Handler::Container(_) => {
             Err(CommandError::other("ERR Command not allowed inside a transaction"))
         }
     };
     count(app, table::index(row), begun, result.is_err());
     result.unwrap_or_else(|error| error_reply(app, &error))
+}
+
+/// One command of an EXEC that has a script.
+fn run_drafted(app: &App, client: &mut Client, draft: &mut Draft<'_>, request: &Request) -> Result<Reply, Stop> {
+    let begun = Instant::now();
+    let row = match admit_queued(app, client, request) {
+        Ok(row) => row,
+        Err(error) => return Ok(error_reply(app, &error)),
+    };
+    let result = match row.handler {
+        Handler::Keys(handler) => draft.run(row, handler, request, client.database),
+        Handler::Script(find) => match find(app, request) {
+            Ok(script) => Ok(draft.run_script(app, client, row, &script, request)?),
+            Err(error) => Err(error),
+        },
+        Handler::Client(handler) | Handler::ContainerOrAlone(_, handler) | Handler::Waiting(_, handler) => {
+            handler(app, client, request)
+        }
+        Handler::Server(_) | Handler::Exec | Handler::Container(_) => {
+            Err(CommandError::other("ERR Command not allowed inside a transaction"))
+        }
+    };
+    count(app, table::index(row), begun, matches!(result, Ok(Reply::Error(_)) | Err(_)));
+    Ok(result.unwrap_or_else(|error| error_reply(app, &error)))
+}
+
+/// The row of a queued command, if its client may still run it.
+fn admit_queued(app: &App, client: &mut Client, request: &Request) -> Result<&'static Row, CommandError> {
+    let row = table::resolve(request)?;
+    if !client.may_do_everything(&app.users) {
+        client.follow(&app.users);
+        permission::readmit(app, client, row, request)?;
+    }
+    Ok(row)
 }

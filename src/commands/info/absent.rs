@@ -7,7 +7,7 @@ const NONE: &[(&str, &str, &str)] = &[
     ("Clients", "cluster_connections", "0"),
     ("Clients", "tracking_clients", "0"),
     ("Clients", "clients_in_timeout_table", "0"),
-    // Nothing is set aside before the first key, and the allocator is not asked what it keeps in reserve.
+    // The allocator is not asked what it keeps in reserve, nor what the empty tables take.
     ("Memory", "used_memory_overhead", "0"),
     ("Memory", "used_memory_startup", "0"),
     ("Memory", "allocator_frag_ratio", "1.00"),

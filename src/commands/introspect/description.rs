@@ -61,13 +61,18 @@ fn words(words: &[&'static str]) -> Reply {
 }
 
 fn flags(row: &Row) -> Vec<&'static str> {
-    FLAG_NAMES.iter().filter(|(flag, _)| row.has(*flag)).flat_map(|(_, names)| names.iter().copied()).collect()
+    let mut flags: Vec<_> =
+        FLAG_NAMES.iter().filter(|(flag, _)| row.has(*flag)).flat_map(|(_, names)| names.iter().copied()).collect();
+    if matches!(row.keys, KeyPositions::Counted { .. }) {
+        flags.extend(["no_mandatory_keys", "movablekeys"]);
+    }
+    flags
 }
 
 /// First key, last key and distance, all zero without keys.
 fn positions(keys: KeyPositions) -> (i64, i64, i64) {
     match keys {
-        KeyPositions::None | KeyPositions::Shards | KeyPositions::All => (0, 0, 0),
+        KeyPositions::None | KeyPositions::Counted { .. } | KeyPositions::Shards | KeyPositions::All => (0, 0, 0),
         KeyPositions::Range { first, last, step } => (number(first), last.into(), number(step)),
     }
 }
@@ -76,21 +81,23 @@ fn number(small: usize) -> i64 {
     i64::try_from(small).unwrap_or(i64::MAX)
 }
 
-/// The range of keys as Redis 7 describes it, the last key counted from the first.
+/// The keys as Redis 7 describes them, the last one of a range counted from the first.
 fn key_specification(row: &Row) -> Option<Reply> {
-    let KeyPositions::Range { first, last, step } = row.keys else { return None };
-    let last = i64::from(last);
-    let last_from_first = if last < 0 { last } else { last - number(first) };
-    let begin = Reply::Map(vec![(Reply::text("index"), Reply::Integer(number(first)))]);
-    let find = Reply::Map(vec![
-        (Reply::text("lastkey"), Reply::Integer(last_from_first)),
-        (Reply::text("keystep"), Reply::Integer(number(step))),
-        (Reply::text("limit"), Reply::Integer(0)),
-    ]);
+    let (begin, kind, find) = match row.keys {
+        KeyPositions::Range { first, last, step } => {
+            let last = i64::from(last);
+            let last_from_first = if last < 0 { last } else { last - number(first) };
+            (first, "range", [("lastkey", last_from_first), ("keystep", number(step)), ("limit", 0)])
+        }
+        KeyPositions::Counted { count } => (count, "keynum", [("keynumidx", 0), ("firstkey", 1), ("keystep", 1)]),
+        KeyPositions::None | KeyPositions::Shards | KeyPositions::All => return None,
+    };
+    let begin = Reply::Map(vec![(Reply::text("index"), Reply::Integer(number(begin)))]);
+    let find = Reply::Map(find.map(|(name, number)| (Reply::text(name), Reply::Integer(number))).into());
     Some(Reply::Map(vec![
         (Reply::text("flags"), words(&key_flags(row))),
         (Reply::text("begin_search"), typed("index", begin)),
-        (Reply::text("find_keys"), typed("range", find)),
+        (Reply::text("find_keys"), typed(kind, find)),
     ]))
 }
 
@@ -100,13 +107,8 @@ fn typed(kind: &'static str, specification: Reply) -> Reply {
 
 fn key_flags(row: &Row) -> Vec<&'static str> {
     let reads_values = row.has(Flag::Access) || row.has(Flag::AccessFirst) || matches!(row.loads, Loads::ValuesIf(_));
-    [
-        ("RW", row.has(Flag::Write)),
-        ("RO", !row.has(Flag::Write)),
-        ("access", reads_values),
-        ("update", row.has(Flag::Write)),
-    ]
-    .into_iter()
-    .filter_map(|(name, is_set)| is_set.then_some(name))
-    .collect()
+    [("RW", row.writes_keys()), ("RO", !row.writes_keys()), ("access", reads_values), ("update", row.writes_keys())]
+        .into_iter()
+        .filter_map(|(name, is_set)| is_set.then_some(name))
+        .collect()
 }

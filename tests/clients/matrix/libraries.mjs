@@ -11,7 +11,6 @@
 // redis-server only, and the table says what they wait for. matrix.test.mjs fails when Sojourn has one of these after all:
 // then it goes from this list, and the libraries run against both.
 export const missing = {
-  lua: 'EVAL',
   'MEMORY USAGE': 'MEMORY',
   MONITOR: 'MONITOR',
   // With INFO's latencystats.
@@ -44,17 +43,17 @@ export const libraries = [
   node('koa-generic-session', ['koa.mjs', 'koa-generic-session']),
   node('@fastify/session', ['fastify.mjs']),
   node('better-auth', ['better_auth.mjs']),
-  node('better-auth, counters', ['better_auth_counters.mjs'], { needs: ['lua'] }),
+  node('better-auth, counters', ['better_auth_counters.mjs']),
   node('unstorage', ['unstorage.mjs']),
   node('@adonisjs/session', ['adonis.mjs']),
   node('@adonisjs/session, tagging', ['adonis.mjs', 'tagging']),
-  node('rate-limit-redis', ['rate_limit_redis.mjs', 'redis-6'], { client: 'redis-6', needs: ['lua'] }),
-  node('rate-limit-redis', ['rate_limit_redis.mjs', 'ioredis-5'], { client: 'ioredis-5', needs: ['lua'] }),
+  node('rate-limit-redis', ['rate_limit_redis.mjs', 'redis-6'], { client: 'redis-6' }),
+  node('rate-limit-redis', ['rate_limit_redis.mjs', 'ioredis-5'], { client: 'ioredis-5' }),
 
   python('Django cache sessions', ['play_django.py', 'cache']),
   python('Django cached_db sessions', ['play_django.py', 'cached_db']),
   python('django-redis, as Django\'s session cache', ['play_django.py', 'cache', 'django-redis']),
-  python('django-redis, with its lock', ['play_django_redis.py'], { needs: ['lua'] }),
+  python('django-redis, with its lock', ['play_django_redis.py']),
   python('Flask-Session', ['play_flask_session.py']),
   python('starsessions', ['play_starsessions.py']),
   python('aiohttp-session', ['play_aiohttp_session.py']),
@@ -68,21 +67,21 @@ export const libraries = [
   rust('redis-rs', ['play_redis']),
 
   php('phpredis session handler', ['phpredis.php']),
-  php('phpredis session handler, locking', ['phpredis.php', 'locking'], { needs: ['lua'] }),
+  php('phpredis session handler, locking', ['phpredis.php', 'locking']),
   php('predis session handler', ['predis.php']),
   ruby('redis-rack', ['redis_rack.rb']),
 
   replayed('Spring Session, RedisSessionRepository', 'spring-session.txt'),
   replayed('Spring Session, RedisIndexedSessionRepository', 'spring-session-indexed.txt'),
   replayed('ASP.NET Core distributed cache, .NET 8', 'aspnet-core-8.txt'),
-  replayed('ASP.NET Core distributed cache, .NET 7', 'aspnet-core-7.txt', ['lua']),
+  replayed('ASP.NET Core distributed cache, .NET 7', 'aspnet-core-7.txt'),
   replayed('StackExchange.Redis, handshake', 'stackexchange-redis.txt'),
   replayed('gorilla/sessions redistore', 'gorilla-redistore.txt'),
   replayed('scs redisstore', 'scs-redisstore.txt'),
   replayed('scs goredisstore', 'scs-goredisstore.txt'),
 
   node('redis-cli', ['redis_cli.mjs']),
-  node('redis-cli --eval', ['redis_cli.mjs', 'eval'], { needs: ['lua'] }),
+  node('redis-cli --eval', ['redis_cli.mjs', 'eval']),
   node('redis-cli SUBSCRIBE', ['redis_cli.mjs', 'subscribe']),
   node('redis-cli --memkeys', ['redis_cli.mjs', 'memkeys'], { needs: ['MEMORY USAGE'] }),
   node('redis-cli MONITOR', ['redis_cli.mjs', 'monitor'], { needs: ['MONITOR'] }),
@@ -90,5 +89,5 @@ export const libraries = [
   node('redis-benchmark, sets and hashes', ['redis_benchmark.mjs', 'sadd,hset,spop']),
   node('redis-commander', ['redis_commander.mjs']),
   node('prometheus-redis-exporter', ['exporter.mjs']),
-  node('prometheus-redis-exporter, every field', ['exporter.mjs', 'fields'], { needs: ['lua', 'SLOWLOG and LATENCY'] }),
+  node('prometheus-redis-exporter, every field', ['exporter.mjs', 'fields'], { needs: ['SLOWLOG and LATENCY'] }),
 ];
