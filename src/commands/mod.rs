@@ -19,6 +19,7 @@ mod help;
 pub mod info;
 pub mod introspect;
 pub mod key;
+pub mod memory;
 pub mod object;
 pub mod pubsub;
 pub mod random;

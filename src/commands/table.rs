@@ -14,8 +14,8 @@ use futures_util::future::BoxFuture;
 
 use super::error::CommandError;
 use super::{
-    acl, admin, client, cluster, config, connection, expire, hash, info, introspect, key, object, pubsub, scan, script,
-    set, string, string_number, string_range, transaction, wait,
+    acl, admin, client, cluster, config, connection, expire, hash, info, introspect, key, memory, object, pubsub, scan,
+    script, set, string, string_number, string_range, transaction, wait,
 };
 use crate::app::{App, Client};
 use crate::keyspace::Keys;
@@ -227,6 +227,7 @@ static FAMILIES: &[&[Row]] = &[
     set::ROWS,
     key::ROWS,
     expire::ROWS,
+    memory::ROWS,
     object::ROWS,
     scan::ROWS,
     transaction::ROWS,

@@ -5,6 +5,9 @@ use crate::clock::Expiry;
 use crate::database::unit::Ticket;
 use crate::database::{Change, Home, Kind, RecordId, Value};
 
+/// What an `Arc` takes besides its content: two counts.
+const SHARED_BYTES: usize = 2 * size_of::<usize>();
+
 /// A key: its Redis database and its bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name {
@@ -74,6 +77,14 @@ impl Entry {
         if let Some(pending) = self.pending.take() {
             self.life = pending.committed;
         }
+    }
+
+    /// The memory that it takes with a key of so many bytes, in bytes; what the allocator rounds up is not known.
+    #[must_use]
+    pub fn bytes(&self, key_bytes: usize) -> usize {
+        let value = self.life.as_ref().and_then(|life| life.value.as_ref());
+        let value_bytes = value.map_or(0, |value| SHARED_BYTES + value.len());
+        size_of::<(Name, Self)>() + SHARED_BYTES + key_bytes + value_bytes
     }
 
     /// Whether nothing is left to remember.

@@ -127,6 +127,13 @@ impl<'a> Keys<'a> {
         self.look(key).map(|life| life.expiry)
     }
 
+    /// The memory that a live key takes, in bytes. Counts nothing.
+    pub fn bytes_of(&mut self, key: &[u8]) -> Option<usize> {
+        self.look(key)?;
+        let entry = self.locked.entry(self.keyspace.hot.spot(self.database, key), self.database, key)?;
+        Some(entry.bytes(key.len()))
+    }
+
     /// Whether the key is live; counts a hit or a miss.
     pub fn exists(&mut self, key: &[u8]) -> bool {
         let exists = self.expiry(key).is_some();

@@ -2,7 +2,7 @@
 //! does not have yet: `-@scripting` still forbids on the day when there are scripts, and a user is shown by the categories
 //! that were named, where Redis 7.0 guesses which of them fit.
 
-use super::super::table::{self, Flag, Group, Handler, Row};
+use super::super::table::{self, Flag, Group, Handler, KeyPositions, Row};
 use crate::app::users::{CommandSet, Selector};
 
 /// One category.
@@ -20,7 +20,10 @@ pub static CATEGORIES: &[Category] = &[
         tag: "@keyspace",
         contains: |row| {
             (is_of(row, Group::Generic) && !row.has(Flag::Connection))
-                || (is_of(row, Group::Server) && (row.has(Flag::Write) || row.has(Flag::Readonly)))
+                || (is_of(row, Group::Server)
+                    && (row.has(Flag::Write) || row.has(Flag::Readonly))
+                    // Of a server's commands over keys those of one key do not count (MEMORY USAGE).
+                    && !matches!(row.keys, KeyPositions::Range { .. }))
         },
     },
     Category { tag: "@read", contains: |row| row.has(Flag::Readonly) && row.group != Group::Scripting },
