@@ -116,10 +116,7 @@ fn exists(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
 }
 
 fn type_of(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
-    let kind = keys.kind(&request[1]);
-    if kind.is_none() {
-        keys.notify_miss(&request[1]);
-    }
+    let kind = keys.kind_to_read(&request[1]);
     Ok(Reply::Simple(kind.map_or("none", Kind::name)))
 }
 

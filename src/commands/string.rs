@@ -263,10 +263,7 @@ fn getex(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
     let key = &request[1];
     let lifetime = getex_lifetime(request)?;
     // As in Redis, a time is not even read for a key that does not exist.
-    let Some(value) = keys.value(key)? else {
-        keys.notify_miss(key);
-        return Ok(Reply::Null);
-    };
+    let Some(value) = keys.value_to_read(key)? else { return Ok(Reply::Null) };
     let expiry = match lifetime {
         None | Some(Lifetime::Keep) => None,
         Some(Lifetime::Until(form, time)) => Some(form.expiry(time, keys.now_ms(), "getex")?),
@@ -361,9 +358,5 @@ fn put_pairs(keys: &mut Keys<'_>, request: &Request) -> Result<(), KeysError> {
 }
 
 fn value_or_null(keys: &mut Keys<'_>, key: &[u8]) -> Result<Reply, KeysError> {
-    let value = keys.value(key)?;
-    if value.is_none() {
-        keys.notify_miss(key);
-    }
-    Ok(value.map_or(Reply::Null, Reply::Value))
+    Ok(keys.value_to_read(key)?.map_or(Reply::Null, Reply::Value))
 }

@@ -8,8 +8,7 @@ use super::string::FIRST_WORD;
 use super::table::{CommandResult, Flag, Group, Handler, Loads, Row};
 use crate::clock::Expiry;
 use crate::config::EventClass;
-use crate::database::Value;
-use crate::keyspace::{Keys, KeysError};
+use crate::keyspace::Keys;
 use crate::protocol::{Reply, Request};
 
 /// The longest value that APPEND and SETRANGE make: Redis's `proto-max-bulk-len`, so that no reply outgrows a bulk.
@@ -80,7 +79,7 @@ pub const ROWS: &[Row] = &[
 ];
 
 fn strlen(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
-    let value = read(keys, &request[1])?;
+    let value = keys.value_to_read(&request[1])?;
     Ok(length(value.map_or(0, |value| value.len())))
 }
 
@@ -101,7 +100,7 @@ fn append(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
 
 fn getrange(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
     let (start, end) = (args::integer(&request[2])?, args::integer(&request[3])?);
-    let value = read(keys, &request[1])?;
+    let value = keys.value_to_read(&request[1])?;
     let part = value.as_deref().and_then(|value| slice(value, start, end)).unwrap_or_default();
     Ok(Reply::Bulk(Bytes::copy_from_slice(part)))
 }
@@ -137,14 +136,6 @@ fn setrange(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
     keys.put(key, &new, expiry)?;
     keys.notify(EventClass::String, "setrange", key);
     Ok(length(new.len()))
-}
-
-fn read(keys: &mut Keys<'_>, key: &[u8]) -> Result<Option<Value>, KeysError> {
-    let value = keys.value(key)?;
-    if value.is_none() {
-        keys.notify_miss(key);
-    }
-    Ok(value)
 }
 
 fn check_length(bytes: usize) -> Result<(), CommandError> {

@@ -191,7 +191,7 @@ fn a_script_that_allocates_without_end_gets_its_error_and_the_server_stays_small
         "return string.rep('x', 1e9)",
         "local t = {1} for i = 1, 40 do t = {t, t} end return t",
         "local t = {1} for i = 1, 40 do t = {t, t} end return cjson.encode(t)",
-        "while true do redis.call('append', KEYS[1], string.rep('x', 1000000)) end",
+        "while true do redis.call('append', KEYS[1], string.rep('x', 4000000)) end",
     ] {
         let reply = connect(&sojourn).call(&["EVAL", greedy, "1", "grown"]).expect(greedy);
         assert!(matches!(reply, Frame::Line(b'-', _)), "{greedy}: {reply:?}");

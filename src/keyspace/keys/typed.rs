@@ -64,7 +64,28 @@ impl Keys<'_> {
         }
     }
 
-    /// [`Keys::hash`] of a command that reads: it tells of a miss.
+    /// [`Keys::kind`] for a command that reads: it tells of a miss.
+    pub fn kind_to_read(&mut self, key: &[u8]) -> Option<Kind> {
+        let kind = self.kind(key);
+        if kind.is_none() {
+            self.notify_miss(key);
+        }
+        kind
+    }
+
+    /// [`Keys::value`] for a command that reads: it tells of a miss.
+    ///
+    /// # Errors
+    /// As [`Keys::value`].
+    pub fn value_to_read(&mut self, key: &[u8]) -> Result<Option<Value>, KeysError> {
+        let value = self.value(key)?;
+        if value.is_none() {
+            self.notify_miss(key);
+        }
+        Ok(value)
+    }
+
+    /// [`Keys::hash`] for a command that reads: it tells of a miss.
     ///
     /// # Errors
     /// As [`Keys::value`].
@@ -76,7 +97,7 @@ impl Keys<'_> {
         Ok(hash)
     }
 
-    /// [`Keys::set`] of a command that reads: it tells of a miss.
+    /// [`Keys::set`] for a command that reads: it tells of a miss.
     ///
     /// # Errors
     /// As [`Keys::value`].
