@@ -7,9 +7,10 @@ use bytes::{Bytes, BytesMut};
 
 use super::clients::ClientInfo;
 use super::login::Login;
-use super::pubsub::{Kind, Mailbox, Subscriptions};
+use super::pubsub::{Listening, Mailbox, Subscriptions};
 use super::users::Users;
 use crate::database::unit::{Outcome, Ticket};
+use crate::keyspace::events::Messages;
 use crate::keyspace::watch::Watch;
 use crate::protocol::{Protocol, Reply, Request};
 
@@ -30,8 +31,8 @@ pub struct Client {
     pub watch: Watch,
     /// What it listens to; `None` when it listens to nothing.
     pub subscriptions: Option<Box<Subscriptions>>,
-    /// What the EXEC under way publishes, which waits for its commit; `None` outside.
-    pub unpublished: Option<Vec<(Bytes, Bytes)>>,
+    /// What the EXEC or script under way publishes, which waits for its commit; `None` outside.
+    pub unpublished: Option<Messages>,
     /// Closes the connection once the replies so far are sent (QUIT).
     pub close_after_reply: bool,
     /// Closes it at once: what one EXEC answers reached `client-output-buffer-limit`.
@@ -151,12 +152,24 @@ fn bytes_of(request: &Request) -> usize {
 }
 
 impl Client {
+    /// A connection that has just begun.
+    #[must_use]
+    pub fn new(info: Arc<ClientInfo>, users: &Users) -> Self {
+        let mut client = Self::blank(info, users);
+        client.log_out(users);
+        client
+    }
+
     /// What stands in a connection's place for its client while that is somewhere else; nothing is asked of it.
     #[must_use]
     pub fn stand_in(&self, users: &Users) -> Self {
+        Self { protocol: self.protocol, database: self.database, ..Self::blank(Arc::clone(&self.info), users) }
+    }
+
+    fn blank(info: Arc<ClientInfo>, users: &Users) -> Self {
         Self {
-            protocol: self.protocol,
-            database: self.database,
+            protocol: Protocol::default(),
+            database: 0,
             authenticated: false,
             login: Login::new(users),
             transaction: None,
@@ -166,30 +179,8 @@ impl Client {
             close_after_reply: false,
             overruns: false,
             unsaved: Unsaved::default(),
-            info: Arc::clone(&self.info),
-        }
-    }
-
-    /// A connection that has just begun.
-    #[must_use]
-    pub fn new(info: Arc<ClientInfo>, users: &Users) -> Self {
-        let login = Login::new(users);
-        let mut client = Self {
-            protocol: Protocol::default(),
-            database: 0,
-            authenticated: false,
-            login,
-            transaction: None,
-            watch: Watch::default(),
-            subscriptions: None,
-            unpublished: None,
-            close_after_reply: false,
-            overruns: false,
-            unsaved: Unsaved::default(),
             info,
-        };
-        client.log_out(users);
-        client
+        }
     }
 
     /// Whether it listens to anything.
@@ -222,6 +213,6 @@ impl Client {
     pub fn note_subscriptions(&self) {
         let count = |kind| self.subscriptions.as_ref().map_or(0, |subscriptions| subscriptions.count(kind));
         let mut shown = self.info.shown.lock();
-        (shown.channels, shown.patterns) = (count(Kind::Channel), count(Kind::Pattern));
+        (shown.channels, shown.patterns) = (count(Listening::Channel), count(Listening::Pattern));
     }
 }

@@ -13,7 +13,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use parking_lot::RwLock;
 
 use crate::clock::Clock;
@@ -114,7 +113,7 @@ impl App {
     }
 
     /// Gives a message to all who listen to its channel, and answers to how many.
-    pub fn publish(&self, channel: &Bytes, payload: &Bytes) -> usize {
+    pub fn publish(&self, channel: &[u8], payload: &[u8]) -> usize {
         self.pubsub.publish(channel, payload, self.limits.listener_output().hard_bytes)
     }
 
@@ -123,14 +122,12 @@ impl App {
         if self.pubsub.is_silent() {
             return;
         }
-        let (classes, database, key) =
-            (self.keyspace.events.classes(), name.database, Bytes::copy_from_slice(&name.key));
-        let event = Bytes::from_static(event.as_bytes());
+        let (classes, database, key) = (self.keyspace.events.classes(), name.database, &*name.key);
         if classes.by_key() {
-            self.publish(&Bytes::from([format!("__keyspace@{database}__:").as_bytes(), &key].concat()), &event);
+            self.publish(&[format!("__keyspace@{database}__:").as_bytes(), key].concat(), event.as_bytes());
         }
         if classes.by_event() {
-            self.publish(&Bytes::from([format!("__keyevent@{database}__:").as_bytes(), &event].concat()), &key);
+            self.publish(format!("__keyevent@{database}__:{event}").as_bytes(), key);
         }
     }
 

@@ -28,7 +28,7 @@ type Audiences = HashMap<Bytes, Audience, RandomState>;
 
 /// How a client can listen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum Listening {
     /// To a channel.
     Channel,
     /// To all channels that match a pattern.
@@ -68,20 +68,23 @@ impl PubSub {
 
     /// Gives a message to all who listen; `mailbox_bytes_max` is how much each may have waiting. Answers to how many it went:
     /// as in Redis, to whoever listens in several ways it goes as often.
-    pub fn publish(&self, channel: &Bytes, payload: &Bytes, mailbox_bytes_max: usize) -> usize {
+    pub fn publish(&self, channel: &[u8], payload: &[u8], mailbox_bytes_max: usize) -> usize {
         self.metrics.messages_published.increment();
         if self.is_silent() {
             return 0;
         }
+        // Copies that all share: slices would keep the whole buffer that they were read into, for as long as somebody does not
+        // read.
+        let (channel, payload) = (&Bytes::copy_from_slice(channel), &Bytes::copy_from_slice(payload));
         let mut receivers = 0;
         let audiences = self.audiences.read();
-        if let Some(audience) = audiences[Kind::Channel as usize].get(channel) {
+        if let Some(audience) = audiences[Listening::Channel as usize].get(channel) {
             let words = || vec![Reply::text("message"), Reply::Bulk(channel.clone()), Reply::Bulk(payload.clone())];
             audience.values().for_each(|mailbox| mailbox.deliver(Reply::Push(words()), mailbox_bytes_max));
             receivers += audience.len();
         }
         for (pattern, audience) in
-            audiences[Kind::Pattern as usize].iter().filter(|(pattern, _)| glob::matches(pattern, channel))
+            audiences[Listening::Pattern as usize].iter().filter(|(pattern, _)| glob::matches(pattern, channel))
         {
             let words = || [pattern, channel, payload].map(|word| Reply::Bulk(word.clone()));
             let words = || std::iter::once(Reply::text("pmessage")).chain(words()).collect();
@@ -104,37 +107,37 @@ impl PubSub {
     /// The channels that somebody listens to and that fit.
     #[must_use]
     pub fn channels(&self, fits: impl Fn(&[u8]) -> bool) -> Vec<Bytes> {
-        self.audiences.read()[Kind::Channel as usize].keys().filter(|channel| fits(channel)).cloned().collect()
+        self.audiences.read()[Listening::Channel as usize].keys().filter(|channel| fits(channel)).cloned().collect()
     }
 
     /// How many listen to this channel by its name.
     #[must_use]
     pub fn listeners(&self, channel: &[u8]) -> usize {
-        self.audiences.read()[Kind::Channel as usize].get(channel).map_or(0, Audience::len)
+        self.audiences.read()[Listening::Channel as usize].get(channel).map_or(0, Audience::len)
     }
 
     /// How many channels, or patterns, somebody listens to.
     #[must_use]
-    pub fn names(&self, kind: Kind) -> usize {
+    pub fn names(&self, kind: Listening) -> usize {
         self.audiences.read()[kind as usize].len()
     }
 
     /// Calls `visit` with everything that anybody listens to, and the number of that client.
-    pub fn visit(&self, mut visit: impl FnMut(Kind, &[u8], u64)) {
+    pub fn visit(&self, mut visit: impl FnMut(Listening, &[u8], u64)) {
         let audiences = self.audiences.read();
-        for kind in [Kind::Channel, Kind::Pattern] {
+        for kind in [Listening::Channel, Listening::Pattern] {
             for (name, audience) in &audiences[kind as usize] {
                 audience.keys().for_each(|client_id| visit(kind, name, *client_id));
             }
         }
     }
 
-    fn change(&self, kind: Kind, change: impl FnOnce(&mut Audiences)) {
+    fn change(&self, kind: Listening, change: impl FnOnce(&mut Audiences)) {
         let mut audiences = self.audiences.write();
         change(&mut audiences[kind as usize]);
         self.count.store(audiences.iter().map(Audiences::len).sum(), Ordering::Release);
-        self.metrics.pubsub_channels.set(audiences[Kind::Channel as usize].len() as u64);
-        self.metrics.pubsub_patterns.set(audiences[Kind::Pattern as usize].len() as u64);
+        self.metrics.pubsub_channels.set(audiences[Listening::Channel as usize].len() as u64);
+        self.metrics.pubsub_patterns.set(audiences[Listening::Pattern as usize].len() as u64);
     }
 }
 
@@ -153,7 +156,7 @@ impl Subscriptions {
 
     /// How many there are of a kind.
     #[must_use]
-    pub fn count(&self, kind: Kind) -> usize {
+    pub fn count(&self, kind: Listening) -> usize {
         self.names[kind as usize].len()
     }
 
@@ -165,18 +168,18 @@ impl Subscriptions {
 
     /// Whether this is one of them.
     #[must_use]
-    pub fn contains(&self, kind: Kind, name: &[u8]) -> bool {
+    pub fn contains(&self, kind: Listening, name: &[u8]) -> bool {
         self.names[kind as usize].contains(name)
     }
 
     /// All of a kind.
     #[must_use]
-    pub fn all(&self, kind: Kind) -> Vec<Bytes> {
+    pub fn all(&self, kind: Listening) -> Vec<Bytes> {
         self.names[kind as usize].iter().cloned().collect()
     }
 
     /// Listens.
-    pub fn add(&mut self, kind: Kind, name: &[u8]) {
+    pub fn add(&mut self, kind: Listening, name: &[u8]) {
         if self.contains(kind, name) {
             return;
         }
@@ -190,7 +193,7 @@ impl Subscriptions {
     }
 
     /// Listens no more.
-    pub fn remove(&mut self, kind: Kind, name: &[u8]) {
+    pub fn remove(&mut self, kind: Listening, name: &[u8]) {
         if self.names[kind as usize].remove(name) {
             self.pubsub.change(kind, |audiences| leave(audiences, name, self.client_id));
         }
@@ -199,7 +202,7 @@ impl Subscriptions {
 
 impl Drop for Subscriptions {
     fn drop(&mut self) {
-        for kind in [Kind::Channel, Kind::Pattern] {
+        for kind in [Listening::Channel, Listening::Pattern] {
             let names = std::mem::take(&mut self.names[kind as usize]);
             if !names.is_empty() {
                 self.pubsub.change(kind, |audiences| {
@@ -238,26 +241,26 @@ mod tests {
         let pubsub = pubsub();
         let mut listeners: Vec<_> = (1..=2).map(|id| Subscriptions::new(Arc::clone(&pubsub), id)).collect();
         assert!(pubsub.is_silent() && pubsub.publish(&bytes("news"), &bytes("x"), MANY) == 0);
-        listeners[0].add(Kind::Channel, b"news");
-        listeners[0].add(Kind::Channel, b"news");
-        listeners[0].add(Kind::Pattern, b"n*");
-        listeners[1].add(Kind::Pattern, b"n?ws");
+        listeners[0].add(Listening::Channel, b"news");
+        listeners[0].add(Listening::Channel, b"news");
+        listeners[0].add(Listening::Pattern, b"n*");
+        listeners[1].add(Listening::Pattern, b"n?ws");
         assert_eq!((pubsub.publish(&bytes("news"), &bytes("x"), MANY), pubsub.receivers(b"news")), (3, 3));
         assert_eq!(pubsub.publish(&bytes("other"), &bytes("x"), MANY), 0);
         let letters = listeners.iter().map(|listener| listener.mailbox().take().map(|letters| letters.len()));
         assert_eq!(letters.collect::<Vec<_>>(), [Some(2), Some(1)]);
-        assert_eq!((pubsub.names(Kind::Channel), pubsub.names(Kind::Pattern)), (1, 2));
-        listeners[0].remove(Kind::Channel, b"news");
-        assert_eq!((pubsub.names(Kind::Channel), listeners[0].total()), (0, 1));
+        assert_eq!((pubsub.names(Listening::Channel), pubsub.names(Listening::Pattern)), (1, 2));
+        listeners[0].remove(Listening::Channel, b"news");
+        assert_eq!((pubsub.names(Listening::Channel), listeners[0].total()), (0, 1));
         drop(listeners);
-        assert!(pubsub.is_silent() && pubsub.names(Kind::Pattern) == 0);
+        assert!(pubsub.is_silent() && pubsub.names(Listening::Pattern) == 0);
     }
 
     #[test]
     fn a_mailbox_that_nobody_empties_overruns_and_keeps_nothing() {
         let pubsub = pubsub();
         let mut slow = Subscriptions::new(Arc::clone(&pubsub), 1);
-        slow.add(Kind::Channel, b"c");
+        slow.add(Listening::Channel, b"c");
         for _ in 0..100 {
             assert_eq!(pubsub.publish(&bytes("c"), &bytes("0123456789"), 1_000), 1);
         }

@@ -8,8 +8,8 @@ use ahash::RandomState;
 
 use super::args::{Options, is};
 use super::error::CommandError;
-use super::glob;
 use super::scan::{COUNT_DEFAULT, count};
+use crate::glob;
 use crate::protocol::{Reply, Request, Strings};
 
 /// A hash is cut to so many bits: far more than entries of one collection, and cursors stay below 2^31, which clients can

@@ -4,10 +4,11 @@
 use tracing::warn;
 
 use super::error::CommandError;
+use super::help;
 use super::table::{CommandResult, Flag, Group, Handler, KeyPositions, Loads, Row};
-use super::{glob, help};
 use crate::app::{App, Client};
 use crate::config::{self, SetError, Settings};
+use crate::glob;
 use crate::protocol::{Reply, Request};
 use crate::tls::TlsError;
 

@@ -7,8 +7,9 @@ mod description;
 use super::acl::category;
 use super::error::CommandError;
 use super::table::{CommandResult, Flag, Group, Handler, KeyPositions, Loads, Row};
-use super::{args, glob, help, table};
+use super::{args, help, table};
 use crate::app::{App, Client};
+use crate::glob;
 use crate::protocol::{Reply, Request};
 
 /// COMMAND.

@@ -32,5 +32,3 @@ pub mod string_range;
 pub mod table;
 pub mod transaction;
 pub mod wait;
-
-pub use crate::glob;

@@ -4,10 +4,11 @@
 use bytes::Bytes;
 
 use super::error::CommandError;
+use super::help;
 use super::table::{self, CommandResult, Flag, Group, Handler, KeyPositions, Loads, Row};
-use super::{glob, help};
-use crate::app::pubsub::{CHANNELS_MAX, Kind, PATTERNS_MAX, Subscriptions};
+use crate::app::pubsub::{CHANNELS_MAX, Listening, PATTERNS_MAX, Subscriptions};
 use crate::app::{App, Client};
+use crate::glob;
 use crate::keyspace::Tickets;
 use crate::keyspace::events::{Notice, Notices};
 use crate::protocol::{Reply, Request};
@@ -191,22 +192,22 @@ pub(super) fn only_listens(row: &'static Row) -> CommandError {
 }
 
 fn subscribe(app: &App, client: &mut Client, request: &Request) -> CommandResult {
-    listen(app, client, request, Kind::Channel, "subscribe")
+    listen(app, client, request, Listening::Channel, "subscribe")
 }
 
 fn psubscribe(app: &App, client: &mut Client, request: &Request) -> CommandResult {
-    listen(app, client, request, Kind::Pattern, "psubscribe")
+    listen(app, client, request, Listening::Pattern, "psubscribe")
 }
 
-fn listen(app: &App, client: &mut Client, request: &Request, kind: Kind, word: &'static str) -> CommandResult {
+fn listen(app: &App, client: &mut Client, request: &Request, kind: Listening, word: &'static str) -> CommandResult {
     let names = &request[1..];
     names.iter().try_for_each(|name| name_fits(app, name))?;
     let client_id = client.info.id;
     let new = || Box::new(Subscriptions::new(std::sync::Arc::clone(&app.pubsub), client_id));
     let subscriptions = client.subscriptions.get_or_insert_with(new);
     let (most, what) = match kind {
-        Kind::Channel => (CHANNELS_MAX, "channels"),
-        Kind::Pattern => (PATTERNS_MAX, "patterns"),
+        Listening::Channel => (CHANNELS_MAX, "channels"),
+        Listening::Pattern => (PATTERNS_MAX, "patterns"),
     };
     if subscriptions.count(kind) + names.len() > most {
         if subscriptions.total() == 0 {
@@ -234,14 +235,14 @@ fn name_fits(app: &App, name: &[u8]) -> Result<(), CommandError> {
 }
 
 fn unsubscribe(_: &App, client: &mut Client, request: &Request) -> CommandResult {
-    Ok(leave(client, request, Kind::Channel, "unsubscribe"))
+    Ok(leave(client, request, Listening::Channel, "unsubscribe"))
 }
 
 fn punsubscribe(_: &App, client: &mut Client, request: &Request) -> CommandResult {
-    Ok(leave(client, request, Kind::Pattern, "punsubscribe"))
+    Ok(leave(client, request, Listening::Pattern, "punsubscribe"))
 }
 
-fn leave(client: &mut Client, request: &Request, kind: Kind, word: &'static str) -> Reply {
+fn leave(client: &mut Client, request: &Request, kind: Listening, word: &'static str) -> Reply {
     let mut confirmations = Vec::new();
     let mut left = 0;
     let names = match &request[1..] {
@@ -276,20 +277,22 @@ fn confirmation(word: &'static str, name: Reply, total: usize) -> Reply {
 }
 
 fn publish(app: &App, client: &mut Client, request: &Request) -> CommandResult {
-    name_fits(app, &request[1])?;
-    // Copies: slices would keep the whole buffer that they were read into, for as long as a slow subscriber does not read.
-    let (channel, payload) = (Bytes::copy_from_slice(&request[1]), Bytes::copy_from_slice(&request[2]));
-    let receivers = || Reply::count(app.pubsub.receivers(&request[1]));
+    let (channel, payload) = (&request[1], &request[2]);
+    name_fits(app, channel)?;
+    let receivers = || Reply::count(app.pubsub.receivers(channel));
+    // While it waits a message keeps no more than itself: slices would keep the whole buffer that they were read into.
+    let copies = || (Bytes::copy_from_slice(channel), Bytes::copy_from_slice(payload));
     if let Some(unpublished) = &mut client.unpublished {
-        unpublished.push((channel, payload));
+        unpublished.push(copies());
         return Ok(receivers());
     }
     if app.keyspace.events.any_message_waits() {
         // Behind those of an EXEC that is committed by now, perhaps this client's own.
+        let (channel, payload) = copies();
         app.keyspace.events.hold(Notices::from_iter([Notice::Message { channel, payload }]), Tickets::new());
         return Ok(receivers());
     }
-    let receivers = Reply::count(app.publish(&channel, &payload));
+    let receivers = Reply::count(app.publish(channel, payload));
     // As in Redis, who listens to its own messages hears this one before the reply.
     let mut frames = client.take_messages();
     if frames.is_empty() {
@@ -309,7 +312,7 @@ fn channels(app: &App, _: &mut Client, request: &Request) -> CommandResult {
 }
 
 fn count_patterns(app: &App, _: &mut Client, _: &Request) -> CommandResult {
-    Ok(Reply::count(app.pubsub.names(Kind::Pattern)))
+    Ok(Reply::count(app.pubsub.names(Listening::Pattern)))
 }
 
 fn count_listeners(app: &App, _: &mut Client, request: &Request) -> CommandResult {

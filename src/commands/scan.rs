@@ -7,9 +7,9 @@ use bytes::Bytes;
 
 use super::args::{self, Options, is};
 use super::error::CommandError;
-use super::glob;
 use super::random::Random;
 use super::table::{CommandResult, Flag, Group, Handler, KeyPositions, Loads, Row};
+use crate::glob;
 use crate::keyspace::Keys;
 use crate::protocol::{Reply, Request, Strings};
 

@@ -192,6 +192,14 @@ impl Row {
         }
     }
 
+    /// The row that a request for this command calls: this one, or one of its subcommands; `None` if there is none such.
+    fn called_by(&'static self, request: &[Bytes]) -> Option<&'static Self> {
+        match (self.subcommands(), request.get(1)) {
+            ([], _) | (_, None) => Some(self),
+            (_, Some(word)) => self.subcommand(word),
+        }
+    }
+
     /// The subcommand of this name, in any case.
     #[must_use]
     pub fn subcommand(&self, name: &[u8]) -> Option<&'static Self> {
@@ -305,11 +313,7 @@ pub fn find_full(name: &[u8]) -> Option<&'static Row> {
 /// The command or subcommand that a request asks for, with whatever number of words; `None` if there is none.
 #[must_use]
 pub fn lookup(request: &[Bytes]) -> Option<&'static Row> {
-    let command = find(request.first()?)?;
-    match (command.subcommands(), request.get(1)) {
-        ([], _) | (_, None) => Some(command),
-        (_, Some(word)) => command.subcommand(word),
-    }
+    find(request.first()?)?.called_by(request)
 }
 
 /// The command or subcommand that a request asks for, with as many words as it takes.
@@ -319,10 +323,7 @@ pub fn lookup(request: &[Bytes]) -> Option<&'static Row> {
 pub fn resolve(request: &[Bytes]) -> Result<&'static Row, CommandError> {
     let name = request.first().map_or(&[][..], |word| word);
     let command = find(name).ok_or_else(|| unknown_command(request))?;
-    let row = match (command.subcommands(), request.get(1)) {
-        ([], _) | (_, None) => command,
-        (_, Some(word)) => command.subcommand(word).ok_or_else(|| unknown_subcommand(command, word))?,
-    };
+    let row = command.called_by(request).ok_or_else(|| unknown_subcommand(command, &request[1]))?;
     if row.accepts(request.len()) {
         Ok(row)
     } else {

@@ -23,39 +23,25 @@ const LENGTH_BYTES_MAX: usize = 5;
 /// So many words are compared one by one with each entry; of more a table is made.
 const FEW_WORDS: usize = 8;
 
-/// Fields with their values.
+/// A collection whose entries have so many pieces each.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hash(Value);
+pub struct Collection<const PIECES: usize>(Value);
+
+/// Fields with their values.
+pub type Hash = Collection<2>;
 
 /// Members.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Set(Value);
+pub type Set = Collection<1>;
 
 /// Whether these bytes are a value of this kind.
 #[must_use]
 pub fn is_sound(kind: Kind, bytes: &[u8]) -> bool {
     match kind {
         Kind::String => true,
-        Kind::Hash => entries_are_sound(bytes, 2),
-        Kind::Set => entries_are_sound(bytes, 1),
+        Kind::Hash => Hash::is_sound(bytes),
+        Kind::Set => Set::is_sound(bytes),
         Kind::Unreadable => false,
     }
-}
-
-fn entries_are_sound(bytes: &[u8], pieces_of_entry: usize) -> bool {
-    let count = count(bytes);
-    if count == 0 || bytes.first() != Some(&FORMAT) {
-        return false;
-    }
-    let mut pieces = Pieces::of(bytes);
-    let mut names = AHashSet::new();
-    for _ in 0..count {
-        let is_new = pieces.next().is_some_and(|name| names.insert(name));
-        if !is_new || !(1..pieces_of_entry).all(|_| pieces.next().is_some()) {
-            return false;
-        }
-    }
-    pieces.rest.is_empty()
 }
 
 fn count(bytes: &[u8]) -> usize {
@@ -172,13 +158,13 @@ impl<'a> Words<'a> {
     }
 }
 
-impl Default for Hash {
+impl<const PIECES: usize> Default for Collection<PIECES> {
     fn default() -> Self {
         Self(Value::from(EMPTY))
     }
 }
 
-impl Hash {
+impl<const PIECES: usize> Collection<PIECES> {
     /// Of bytes that are known to be sound.
     #[must_use]
     pub fn of(bytes: Value) -> Self {
@@ -191,18 +177,36 @@ impl Hash {
         &self.0
     }
 
-    /// How many fields it has.
+    /// How many entries it has.
     #[must_use]
     pub fn len(&self) -> usize {
         count(&self.0)
     }
 
-    /// Whether it has no field, so that there is no such key.
+    /// Whether it has no entry, so that there is no such key.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
+    fn is_sound(bytes: &[u8]) -> bool {
+        let count = count(bytes);
+        if count == 0 || bytes.first() != Some(&FORMAT) {
+            return false;
+        }
+        let mut pieces = Pieces::of(bytes);
+        let mut names = AHashSet::new();
+        for _ in 0..count {
+            let is_new = pieces.next().is_some_and(|name| names.insert(name));
+            if !is_new || !(1..PIECES).all(|_| pieces.next().is_some()) {
+                return false;
+            }
+        }
+        pieces.rest.is_empty()
+    }
+}
+
+impl Hash {
     /// Its fields with their values, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let mut pieces = Pieces::of(&self.0);
@@ -271,37 +275,7 @@ impl Hash {
     }
 }
 
-impl Default for Set {
-    fn default() -> Self {
-        Self(Value::from(EMPTY))
-    }
-}
-
 impl Set {
-    /// Of bytes that are known to be sound.
-    #[must_use]
-    pub fn of(bytes: Value) -> Self {
-        Self(bytes)
-    }
-
-    /// Its bytes.
-    #[must_use]
-    pub fn bytes(&self) -> &Value {
-        &self.0
-    }
-
-    /// How many members it has.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        count(&self.0)
-    }
-
-    /// Whether it has no member, so that there is no such key.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Its members, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         Pieces::of(&self.0)

@@ -49,6 +49,9 @@ pub enum Notice {
     },
 }
 
+/// Messages on their way: channel and payload.
+pub type Messages = Vec<(Bytes, Bytes)>;
+
 /// What one command tells, in its order.
 pub type Notices = SmallVec<[Notice; 1]>;
 

@@ -58,9 +58,8 @@ pub struct Keys<'a> {
     database: u8,
     /// Asked once, under the locks: a command or an EXEC is refused as a whole, never from its middle on.
     refused: bool,
-    exec: bool,
     changes: SmallVec<[(RecordId, Change); 1]>,
-    /// In an EXEC, where the last put of each record stands among its changes.
+    /// Where the last put of each record stands among the changes of an EXEC; `None` outside.
     puts: Option<AHashMap<RecordId, usize>>,
     cleared: Option<Option<u8>>,
     ticket: Option<Ticket>,
@@ -79,7 +78,6 @@ impl<'a> Keys<'a> {
             now_ms,
             database,
             refused: keyspace.write_through.refuses_writes(),
-            exec: false,
             changes: SmallVec::new(),
             puts: None,
             cleared: None,
@@ -226,7 +224,6 @@ impl<'a> Keys<'a> {
 
     /// From now on all changes are those of one EXEC.
     pub fn begin_exec(&mut self) {
-        self.exec = true;
         self.puts = Some(AHashMap::new());
     }
 

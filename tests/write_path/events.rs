@@ -80,7 +80,7 @@ async fn a_failed_unit_tells_nothing_nor_does_what_was_built_on_it() {
         let value = keys.value(b"bad").expect("a hot value").expect("a value");
         keys.put(b"copy", &value, Expiry::NEVER).expect("a write that is taken");
         keys.notify(EventClass::String, "set", b"copy");
-        keys.publish("channel".into(), "of the copy".into());
+        keys.publish_all(vec![("channel".into(), "of the copy".into())]);
     });
     rig.tell_set("neighbour", "1");
     rig.database.hold(false);
@@ -96,7 +96,7 @@ async fn what_only_saw_a_change_waits_for_it() {
     rig.tell_expire("a", Expiry::at_ms(NOW_MS + MINUTE_MS));
     rig.run(&["a"], |keys| {
         keys.value(b"a").expect("a hot value");
-        keys.publish("channel".into(), "saw a".into());
+        keys.publish_all(vec![("channel".into(), "saw a".into())]);
     });
     settle_down().await;
     assert_eq!(rig.told(), NOTHING);

@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::permission::allows_channel;
-use crate::app::pubsub::Kind;
+use crate::app::pubsub::Listening;
 use crate::app::{App, Client};
 
 /// Ends the connections whose users may not listen any more to what they listen to; one's own after the reply.
@@ -22,7 +22,7 @@ pub(super) fn expel(app: &App, client: &mut Client) {
     let mut expelled = BTreeSet::new();
     app.pubsub.visit(|kind, name, client_id| {
         let Some((_, user)) = listeners.get(&client_id) else { return };
-        if !user.all_selectors().any(|selector| allows_channel(selector, kind == Kind::Pattern, name)) {
+        if !user.all_selectors().any(|selector| allows_channel(selector, kind == Listening::Pattern, name)) {
             expelled.insert(client_id);
         }
     });

@@ -7,11 +7,11 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::super::error::CommandError;
-use super::super::glob;
 use super::super::table::{self, Flag, Loads, Row};
 use super::log;
 use crate::app::users::{Context, KeyPattern, Reason, Selector, User};
 use crate::app::{App, Client};
+use crate::glob;
 use crate::protocol::Request;
 
 /// What is not allowed. In this order: of what several selectors say, the greatest is told, as in Redis.

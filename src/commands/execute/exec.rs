@@ -12,9 +12,10 @@ use crate::commands::acl::permission;
 use crate::commands::connection;
 use crate::commands::error::CommandError;
 use crate::commands::table::{self, Flag, Handler, KeyPositions, Row};
+use crate::keyspace::events::Messages;
 use crate::keyspace::hot::Access;
 use crate::keyspace::watch::Watch;
-use crate::keyspace::{Keys, KeysError, Lock};
+use crate::keyspace::{Keys, KeysError, Lock, Tickets};
 use crate::protocol::{Reply, Request};
 
 /// The most bytes that one EXEC may answer if `client-output-buffer-limit` has none: its replies stand in memory together,
@@ -55,21 +56,18 @@ pub(super) fn exec(app: &App, client: &mut Client, now_ms: i64, place: &Place) -
         return Step::Load(cold);
     }
     locked.begin_exec();
-    let (mut replies, mut bytes_left) = (Vec::with_capacity(transaction.queue.len()), exec_reply_bytes_max(app));
-    client.unpublished = Some(Vec::new());
-    for request in &transaction.queue {
-        let reply = run_queued(app, client, &mut locked, request);
-        bytes_left = bytes_left.saturating_sub(reply.bytes_about());
-        // As in Redis, all is executed, and a client that is to be closed is owed no more replies.
-        client.overruns |= bytes_left == 0;
-        if !client.overruns {
-            replies.push(reply);
-        }
-    }
-    for (channel, payload) in client.unpublished.take().unwrap_or_default() {
-        locked.publish(channel, payload);
-    }
-    Step::Done(Reply::Array(replies), locked.finish())
+    let ground = &mut Ground::Keys(&mut locked);
+    let (ran, published) = gathering(client, |client| run_all(app, client, ground, &transaction));
+    locked.publish_all(published);
+    // Nothing stops what is no script.
+    Step::Done(ran.unwrap_or_else(|_stop| killed(app)), locked.finish())
+}
+
+/// Runs something whose messages wait for its commit, and gathers them.
+pub(super) fn gathering<T>(client: &mut Client, run: impl FnOnce(&mut Client) -> T) -> (T, Messages) {
+    client.unpublished = Some(Messages::new());
+    let ran = run(client);
+    (ran, client.unpublished.take().unwrap_or_default())
 }
 
 fn database_down() -> String {
@@ -104,19 +102,7 @@ fn exec_draft(
     let mut run = |draft: &mut Draft<'_>| {
         // It may be run anew, and a SELECT of the run before is none of this one.
         connection::choose(client, database);
-        draft.gathering(client, |draft, client| {
-            let mut bytes_left = exec_reply_bytes_max(app);
-            let mut replies = Vec::with_capacity(transaction.queue.len());
-            for request in &transaction.queue {
-                let reply = run_drafted(app, client, draft, request)?;
-                bytes_left = bytes_left.saturating_sub(reply.bytes_about());
-                client.overruns |= bytes_left == 0;
-                if !client.overruns {
-                    replies.push(reply);
-                }
-            }
-            Ok(Reply::Array(replies))
-        })
+        gathering(client, |client| run_all(app, client, &mut Ground::Draft(draft), transaction))
     };
     match script::draft(app, database, now_ms, place, &plan.locks, &look, &mut run) {
         Ok(step) => step,
@@ -124,11 +110,14 @@ fn exec_draft(
             connection::choose(client, database);
             Step::Apart
         }
-        Err(Stop::Killed) => {
-            let line = "EXECABORT Transaction discarded because of: Script killed by user with SCRIPT KILL...";
-            refused(app, &CommandError::other(line))
-        }
+        Err(Stop::Killed) => Step::Done(killed(app), Tickets::new()),
     }
+}
+
+/// What an EXEC answers whose script was stopped.
+fn killed(app: &App) -> Reply {
+    let line = "EXECABORT Transaction discarded because of: Script killed by user with SCRIPT KILL...";
+    error_reply(app, &CommandError::other(line))
 }
 
 fn exec_reply_bytes_max(app: &App) -> usize {
@@ -179,45 +168,56 @@ fn watch_failed(locked: &mut Keys<'_>, watch: &Watch, database: u8) -> bool {
     failed
 }
 
-/// One command of an EXEC; its error is a reply among the others.
-fn run_queued(app: &App, client: &mut Client, locked: &mut Keys<'_>, request: &Request) -> Reply {
-    let begun = Instant::now();
-    let row = match admit_queued(app, client, request) {
-        Ok(row) => row,
-        Err(error) => return error_reply(app, &error),
-    };
-    locked.select(client.database);
-    let result = match row.handler {
-        Handler::Keys(handler) => handler(locked, request),
-        Handler::Client(handler) | Handler::ContainerOrAlone(_, handler) | Handler::Waiting(_, handler) => {
-            handler(app, client, request)
-        }
-        // The gates keep these out of the queue.
-        Handler::Server(_) | Handler::Exec | Handler::Script(_) | Handler::Container(_) => {
-            Err(CommandError::other("ERR Command not allowed inside a transaction"))
-        }
-    };
-    count(app, table::index(row), begun, result.is_err());
-    result.unwrap_or_else(|error| error_reply(app, &error))
+/// What the commands of an EXEC run on.
+enum Ground<'g, 'k> {
+    /// The keys themselves.
+    Keys(&'g mut Keys<'k>),
+    /// A draft of them, if one of the commands is a script.
+    Draft(&'g mut Draft<'k>),
 }
 
-/// One command of an EXEC that has a script.
-fn run_drafted(app: &App, client: &mut Client, draft: &mut Draft<'_>, request: &Request) -> Result<Reply, Stop> {
+/// All commands of an EXEC.
+fn run_all(
+    app: &App,
+    client: &mut Client,
+    ground: &mut Ground<'_, '_>,
+    transaction: &Transaction,
+) -> Result<Reply, Stop> {
+    let (mut replies, mut bytes_left) = (Vec::with_capacity(transaction.queue.len()), exec_reply_bytes_max(app));
+    for request in &transaction.queue {
+        let reply = run_queued(app, client, ground, request)?;
+        bytes_left = bytes_left.saturating_sub(reply.bytes_about());
+        // As in Redis, all is executed, and a client that is to be closed is owed no more replies.
+        client.overruns |= bytes_left == 0;
+        if !client.overruns {
+            replies.push(reply);
+        }
+    }
+    Ok(Reply::Array(replies))
+}
+
+/// One command of an EXEC; its error is a reply among the others.
+fn run_queued(app: &App, client: &mut Client, ground: &mut Ground<'_, '_>, request: &Request) -> Result<Reply, Stop> {
     let begun = Instant::now();
     let row = match admit_queued(app, client, request) {
         Ok(row) => row,
         Err(error) => return Ok(error_reply(app, &error)),
     };
-    let result = match row.handler {
-        Handler::Keys(handler) => draft.run(row, handler, request, client.database),
-        Handler::Script(find) => match find(app, request) {
+    let result = match (row.handler, ground) {
+        (Handler::Keys(handler), Ground::Keys(locked)) => {
+            locked.select(client.database);
+            handler(locked, request)
+        }
+        (Handler::Keys(handler), Ground::Draft(draft)) => draft.run(row, handler, request, client.database),
+        (Handler::Script(find), Ground::Draft(draft)) => match find(app, request) {
             Ok(script) => Ok(draft.run_script(app, client, row, &script, request)?),
             Err(error) => Err(error),
         },
-        Handler::Client(handler) | Handler::ContainerOrAlone(_, handler) | Handler::Waiting(_, handler) => {
+        (Handler::Client(handler) | Handler::ContainerOrAlone(_, handler) | Handler::Waiting(_, handler), _) => {
             handler(app, client, request)
         }
-        Handler::Server(_) | Handler::Exec | Handler::Container(_) => {
+        // The gates keep these out of the queue, and a script makes the EXEC run on a draft.
+        (Handler::Server(_) | Handler::Exec | Handler::Container(_), _) | (Handler::Script(_), Ground::Keys(_)) => {
             Err(CommandError::other("ERR Command not allowed inside a transaction"))
         }
     };

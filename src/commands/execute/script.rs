@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use ahash::AHashSet;
 use bytes::Bytes;
 
+use super::exec::gathering;
 use super::{KeyOf, KeysOf, Step, cold, count, error_reply, key_lengths_fit, keys_of, refused};
 use crate::app::{App, Client};
 use crate::commands::acl::permission;
@@ -18,6 +19,7 @@ use crate::commands::connection::{self, REDIS_VERSION};
 use crate::commands::error::CommandError;
 use crate::commands::script::keys_and_arguments;
 use crate::commands::table::{self, CommandResult, Flag, Handler, KeyPositions, Row};
+use crate::keyspace::events::Messages;
 use crate::keyspace::hot::Access;
 use crate::keyspace::keys::fresh_chance;
 use crate::keyspace::{Keys, KeysError, Keyspace, Lock};
@@ -64,6 +66,9 @@ pub(super) enum Stop {
     Killed,
 }
 
+/// What came of a run on a draft: its reply, and what it publishes.
+pub(super) type Ran = (Result<Reply, Stop>, Messages);
+
 thread_local! {
     static DRAFTING_TABLE: RefCell<Option<Arc<Keyspace>>> = const { RefCell::new(None) };
     static STATE: RefCell<Option<State>> = const { RefCell::new(None) };
@@ -84,7 +89,6 @@ pub(super) struct Draft<'d> {
     /// The names once more, where there are too many to go through.
     index: AHashSet<KeyOf<'d>>,
     written: Vec<Written>,
-    published: Vec<(Bytes, Bytes)>,
     bytes_left: usize,
     /// Of all its scripts together.
     limit: Limit,
@@ -98,16 +102,7 @@ impl<'d> Draft<'d> {
             Place::AtOnce => (Limit::Until(Instant::now() + AT_ONCE_MAX), Stop::TookLong),
             Place::Apart(stop) => (Limit::Told(Arc::clone(stop)), Stop::Killed),
         };
-        Self {
-            keys,
-            names,
-            index,
-            written: Vec::new(),
-            published: Vec::new(),
-            bytes_left: WRITTEN_BYTES_MAX,
-            limit,
-            stop,
-        }
+        Self { keys, names, index, written: Vec::new(), bytes_left: WRITTEN_BYTES_MAX, limit, stop }
     }
 
     fn declares(&self, database: u8, key: &[u8]) -> bool {
@@ -161,14 +156,6 @@ impl<'d> Draft<'d> {
         if row.has(Flag::PubSub) { self.keep_room(request) } else { Ok(()) }
     }
 
-    /// Runs something on the draft; what it publishes waits for what it writes.
-    pub(super) fn gathering<T>(&mut self, client: &mut Client, run: impl FnOnce(&mut Self, &mut Client) -> T) -> T {
-        client.unpublished = Some(Vec::new());
-        let ran = run(self, client);
-        self.published = client.unpublished.take().unwrap_or_default();
-        ran
-    }
-
     /// Runs a script on the draft.
     pub(super) fn run_script(
         &mut self,
@@ -206,7 +193,7 @@ pub(super) fn draft(
     place: &Place,
     names: &[KeyOf<'_>],
     look: &dyn Fn(&mut Keys<'_>) -> Option<Reply>,
-    run: &mut dyn FnMut(&mut Draft<'_>) -> Result<Reply, Stop>,
+    run: &mut dyn FnMut(&mut Draft<'_>) -> Ran,
 ) -> Result<Step, Stop> {
     let table = drafting_table(app);
     let lock = || app.keyspace.lock(&Lock::Keys(names, Access::Write), database, now_ms);
@@ -222,9 +209,9 @@ pub(super) fn draft(
         let (stamp, keys) = (locked.stamp(names), locked.draft(&table, names));
         let held = matches!(place, Place::AtOnce).then_some(locked);
         let mut draft = Draft::new(keys, names, place);
-        let ran = run(&mut draft);
+        let (ran, published) = run(&mut draft);
         draft.keys.clear_draft(names);
-        let (written, published, reply) = (draft.written, draft.published, ran?);
+        let (written, reply) = (draft.written, ran?);
         let mut locked = match held {
             Some(locked) => locked,
             None => lock(),
@@ -244,13 +231,7 @@ pub(super) fn draft(
 }
 
 /// Does on the keys what was done on their draft; the keys are what they were, so each command does the same again.
-fn apply(
-    mut locked: Keys<'_>,
-    names: &[KeyOf<'_>],
-    written: &[Written],
-    published: Vec<(Bytes, Bytes)>,
-    reply: Reply,
-) -> Step {
+fn apply(mut locked: Keys<'_>, names: &[KeyOf<'_>], written: &[Written], published: Messages, reply: Reply) -> Step {
     locked.begin_exec();
     locked.see(names);
     for Written { database, handler, request, chance } in written {
@@ -259,9 +240,7 @@ fn apply(
         let again = handler(&mut locked, request);
         debug_assert!(again.is_ok(), "a write that the draft took is refused: {again:?}");
     }
-    for (channel, payload) in published {
-        locked.publish(channel, payload);
-    }
+    locked.publish_all(published);
     Step::Done(reply, locked.finish())
 }
 
@@ -280,9 +259,8 @@ pub(super) fn eval(
     };
     let names: KeysOf<'_> = keys_of(row, request, client.database);
     let (database, now_ms) = (client.database, app.clock.now_ms());
-    let mut run = |draft: &mut Draft<'_>| {
-        draft.gathering(client, |draft, client| draft.run_script(app, client, row, &script, request))
-    };
+    let mut run =
+        |draft: &mut Draft<'_>| gathering(client, |client| draft.run_script(app, client, row, &script, request));
     match draft(app, database, now_ms, place, &names, &|_| None, &mut run) {
         Ok(step) => step,
         Err(Stop::TookLong) => Step::Apart,

@@ -2,7 +2,7 @@
 
 use super::Lines;
 use crate::app::App;
-use crate::app::pubsub::Kind;
+use crate::app::pubsub::Listening;
 
 /// `# Clients`.
 pub(super) fn clients(app: &App, lines: &mut Lines) {
@@ -31,8 +31,8 @@ pub(super) fn statistics(app: &App, lines: &mut Lines) {
     lines.put("evicted_keys", 0);
     lines.put("keyspace_hits", metrics.keyspace_hits.get());
     lines.put("keyspace_misses", metrics.keyspace_misses.get());
-    lines.put("pubsub_channels", app.pubsub.names(Kind::Channel));
-    lines.put("pubsub_patterns", app.pubsub.names(Kind::Pattern));
+    lines.put("pubsub_channels", app.pubsub.names(Listening::Channel));
+    lines.put("pubsub_patterns", app.pubsub.names(Listening::Pattern));
     // There are no shards, so nothing is published in one.
     lines.put("pubsubshard_channels", 0);
     // Under the names of Redis 7.2; 7.0 does not count them.

@@ -31,6 +31,7 @@ pub enum KeyPositions {
 
 impl KeyPositions {
     /// Which words of a request are keys; none where the keys are not in the request.
+    #[inline]
     pub fn of(self, request: &[Bytes]) -> impl Iterator<Item = usize> + use<> {
         let words = request.len();
         let (first, end, step) = match self {

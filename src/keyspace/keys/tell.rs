@@ -3,10 +3,8 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::super::entry::Name;
-use super::super::events::Notice;
+use super::super::events::{Messages, Notice};
 use super::super::hot::Spot;
 use super::{Keys, Tickets};
 use crate::config::EventClass;
@@ -35,9 +33,9 @@ impl Keys<'_> {
         exists
     }
 
-    /// Publishes a message once all of this EXEC is committed: it may tell of it.
-    pub fn publish(&mut self, channel: Bytes, payload: Bytes) {
-        self.notices.push(Notice::Message { channel, payload });
+    /// Publishes messages once all of this EXEC or script is committed: they may tell of it.
+    pub fn publish_all(&mut self, messages: Messages) {
+        self.notices.extend(messages.into_iter().map(|(channel, payload)| Notice::Message { channel, payload }));
     }
 
     /// A key is about to be where none is live: one that has ended is told of now, since nobody comes across it any more.

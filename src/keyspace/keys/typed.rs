@@ -54,9 +54,7 @@ impl Keys<'_> {
     /// # Errors
     /// [`KeysError::Unreadable`], and [`KeysError::Cold`] if only the database has it.
     pub fn any_value(&mut self, key: &[u8]) -> Result<Option<StoredValue>, KeysError> {
-        let found = self.look(key).map(|life| (life.kind, life.value.clone()));
-        self.keyspace.count_lookup(found.is_some());
-        match found {
+        match self.kind_and_value(key) {
             None => Ok(None),
             Some((Kind::Unreadable, _)) => Err(KeysError::Unreadable),
             Some((_, None)) => Err(KeysError::Cold),
@@ -136,15 +134,19 @@ impl Keys<'_> {
         }
     }
 
+    /// What a live key holds, without the value if that is cold; counts a hit or a miss.
+    fn kind_and_value(&mut self, key: &[u8]) -> Option<(Kind, Option<Value>)> {
+        let found = self.look(key).map(|life| (life.kind, life.value.clone()));
+        self.keyspace.count_lookup(found.is_some());
+        found
+    }
+
     fn of_kind(&mut self, key: &[u8], kind: Kind) -> Result<Option<Value>, KeysError> {
-        match self.kind(key) {
+        match self.kind_and_value(key) {
             None => Ok(None),
-            Some(Kind::Unreadable) => Err(KeysError::Unreadable),
-            Some(other) if other != kind => Err(KeysError::WrongKind),
-            Some(_) => match self.look(key).and_then(|life| life.value.clone()) {
-                Some(value) => Ok(Some(value)),
-                None => Err(KeysError::Cold),
-            },
+            Some((Kind::Unreadable, _)) => Err(KeysError::Unreadable),
+            Some((other, _)) if other != kind => Err(KeysError::WrongKind),
+            Some((_, value)) => value.map(Some).ok_or(KeysError::Cold),
         }
     }
 

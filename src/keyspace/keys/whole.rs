@@ -27,14 +27,14 @@ impl Keys<'_> {
                 let Some(life) = entry.life.take() else { continue };
                 self.keyspace.counts.shift(number, name.database, Some(&life), None);
                 self.keyspace.watches.changed(name.database, &name.key);
-                if self.exec {
+                if self.puts.is_some() {
                     self.changes.push((record(name, life.home), Change::Delete));
                 }
             }
         }
         self.seen.sort_unstable_by_key(Ticket::identity);
         self.seen.dedup_by(|one, other| one.is(other));
-        if !self.exec {
+        if self.puts.is_none() {
             // Alone it is a barrier, which deletes without naming the keys; in an EXEC it is one change among the others.
             self.cleared = Some(database);
         }
