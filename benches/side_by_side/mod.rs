@@ -26,6 +26,9 @@ use self::report::Report;
 use self::round::Round;
 use crate::postgres::PostgresServer;
 
+/// So many processors may be busy with something else while nobody is measured; a run beside more says nothing.
+const OTHER_WORK_MAX: f64 = 0.25;
+
 /// What can go wrong ends the run with one sentence.
 pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
@@ -44,12 +47,17 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<()> {
     let data = tempfile::Builder::new().prefix("data-").tempdir_in(&options.data)?;
     machine::open_to_postgres(data.path())?;
     let postgres = PostgresServer::start_in(data.path(), contestants::POSTGRES);
-    let machine = Machine::describe(data.path(), &file_system, &postgres)?;
+    let mut machine = Machine::describe(data.path(), &file_system, &postgres)?;
     let steps = loads::steps(&options.loads);
     let bar = progress(u64::from(options.rounds) * (steps.len() as u64 + 1) * options.contestants.len() as u64);
     let mut records: Vec<Record> = Vec::new();
+    let mut other_work = 0.0_f64;
     for number in 0..options.rounds {
         let mut round = Round::start(number, &options, &postgres, data.path(), &bar)?;
+        other_work = other_work.max(machine::busy_cores()?);
+        if other_work > OTHER_WORK_MAX && !options.smoke {
+            return Err(format!("something else keeps {other_work:.2} processors busy: end it first").into());
+        }
         for (place, step) in steps.iter().enumerate() {
             records.extend(round.measure(step, &bar)?);
             let is_last_of_load = steps.get(place + 1).is_none_or(|next| next.load != step.load);
@@ -59,6 +67,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<()> {
         }
     }
     bar.finish_and_clear();
+    machine.0.push(("other work", format!("at most {other_work:.2} processors, before each round")));
     let report = Report { options: &options, machine: &machine, steps: &steps, records: &records };
     println!("{}", report.summary());
     report.write()
