@@ -3,7 +3,6 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use super::entry::Life;
 use super::hot::SHARDS;
 use crate::clock::Expiry;
 use crate::telemetry::metrics::DATABASES_MAX;
@@ -26,12 +25,12 @@ impl Default for Counts {
 }
 
 impl Counts {
-    /// A key's life went from `before` to `after`; called under the lock of its shard.
-    pub fn shift(&self, shard: usize, database: u8, before: Option<&Life>, after: Option<&Life>) {
-        let expires = |life: &Life| life.expiry != Expiry::NEVER;
+    /// The end of a key's life went from `before` to `after`, each `None` without a life; called under the lock of its shard.
+    pub fn shift(&self, shard: usize, database: u8, before: Option<Expiry>, after: Option<Expiry>) {
+        let expires = |end: Expiry| end != Expiry::NEVER;
         add(&self.keys[usize::from(database)], before.is_some(), after.is_some());
         add(&self.expiring[usize::from(database)], before.is_some_and(expires), after.is_some_and(expires));
-        if let Some(end_ms) = after.and_then(|life| life.expiry.as_ms()) {
+        if let Some(end_ms) = after.and_then(Expiry::as_ms) {
             self.note_end(shard, end_ms);
         }
     }

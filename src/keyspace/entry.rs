@@ -5,9 +5,6 @@ use crate::clock::Expiry;
 use crate::database::unit::Ticket;
 use crate::database::{Change, Home, Kind, RecordId, Value};
 
-/// What an `Arc` takes besides its content: two counts.
-const SHARED_BYTES: usize = 2 * size_of::<usize>();
-
 /// A key: its Redis database and its bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name {
@@ -55,12 +52,6 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The life, if it is not past at `now_ms`.
-    #[must_use]
-    pub fn live(&self, now_ms: i64) -> Option<&Life> {
-        self.life.as_ref().filter(|life| !life.expiry.is_past(now_ms))
-    }
-
     /// Marks the entry as changed by the unit of `ticket`; the committed life is what it was before the first such mark.
     pub fn mark(&mut self, ticket: &Ticket) {
         match &mut self.pending {
@@ -79,12 +70,21 @@ impl Entry {
         }
     }
 
-    /// The memory that it takes with a key of so many bytes, in bytes; what the allocator rounds up is not known.
+    /// When the newest life ends.
     #[must_use]
-    pub fn bytes(&self, key_bytes: usize) -> usize {
-        let value = self.life.as_ref().and_then(|life| life.value.as_ref());
-        let value_bytes = value.map_or(0, |value| SHARED_BYTES + value.len());
-        size_of::<(Name, Self)>() + SHARED_BYTES + key_bytes + value_bytes
+    pub fn end(&self) -> Option<Expiry> {
+        self.life.as_ref().map(|life| life.expiry)
+    }
+
+    /// The database has a new end of its committed life, if that is still this incarnation.
+    pub fn note_recorded(&mut self, incarnation: u64, recorded: Expiry) {
+        let committed = match &mut self.pending {
+            Some(pending) => &mut pending.committed,
+            None => &mut self.life,
+        };
+        if let Some(life) = committed.as_mut().filter(|life| life.incarnation == incarnation) {
+            life.recorded = recorded;
+        }
     }
 
     /// Whether nothing is left to remember.

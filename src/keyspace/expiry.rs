@@ -6,6 +6,7 @@ use super::Keyspace;
 use super::events::{Notice, Notices};
 use super::hot::{SHARDS, Shard};
 use super::keys::Tickets;
+use crate::clock::Expiry;
 use crate::config::EventClass;
 
 impl Keyspace {
@@ -31,16 +32,17 @@ impl Keyspace {
         let wants_events = self.events.classes().wants(EventClass::Expired);
         let mut notices = Notices::new();
         self.counts.forget_ends(number);
-        shard.retain(|(name, entry)| {
+        shard.retain(|(slot, ())| {
             // What waits for a commit stays: if it fails, an older life comes back.
-            let ended = entry.pending.is_none() && entry.live(now_ms).is_none();
+            let ended = slot.pending().is_none() && slot.live(now_ms).is_none();
+            let end = slot.life().map(|life| life.ends.expiry);
             if ended {
-                self.counts.shift(number, name.database, entry.life.as_ref(), None);
-                self.watches.changed(name.database, &name.key);
+                self.counts.shift(number, slot.database(), end, None);
+                self.watches.changed(slot.database(), slot.key());
                 if wants_events {
-                    notices.push(Notice::Event { event: "expired", name: name.clone() });
+                    notices.push(Notice::Event { event: "expired", name: slot.name() });
                 }
-            } else if let Some(end_ms) = entry.life.as_ref().and_then(|life| life.expiry.as_ms()) {
+            } else if let Some(end_ms) = end.and_then(Expiry::as_ms) {
                 self.counts.note_end(number, end_ms);
             }
             !ended

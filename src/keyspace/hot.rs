@@ -7,20 +7,21 @@ use hashbrown::HashTable;
 use smallvec::SmallVec;
 
 use super::entry::{Entry, Name};
+use super::slot::Slot;
 
 /// How many shards: 5 000 000 keys give 300 a shard, whose resize takes microseconds; a SCAN cursor counts them, far
 /// below the 2^31 that clients can parse; an empty table costs 2 MiB.
 pub const SHARDS: usize = 16_384;
 
 /// A shard's content.
-pub type Shard = HashTable<(Name, Entry)>;
+pub type Shard = HashTable<(Slot, ())>;
 type ReadGuard<'a> = lock_api::RwLockReadGuard<'a, dashmap::RawRwLock, Shard>;
 type WriteGuard<'a> = lock_api::RwLockWriteGuard<'a, dashmap::RawRwLock, Shard>;
 
 /// All keys.
 #[derive(Debug)]
 pub struct Hot {
-    map: DashMap<Name, Entry, RandomState>,
+    map: DashMap<Slot, (), RandomState>,
 }
 
 /// Where a key is: its hash and its shard.
@@ -128,33 +129,49 @@ impl Locked<'_> {
         }
     }
 
-    /// The entry of a key.
+    /// What is known of a key.
     #[must_use]
-    pub fn entry(&self, spot: Spot, database: u8, key: &[u8]) -> Option<&Entry> {
+    pub fn slot(&self, spot: Spot, database: u8, key: &[u8]) -> Option<&Slot> {
         debug_assert!(self.holds(spot.shard), "a key is looked up in a shard that is not locked");
-        self.shard(spot.shard)?.find(spot.hash, |(name, _)| is(name, database, key)).map(|(_, entry)| entry)
+        self.shard(spot.shard)?.find(spot.hash, |(slot, ())| slot.is(database, key)).map(|(slot, ())| slot)
     }
 
-    /// The name and entry of a key, to change it.
-    pub fn entry_mut(&mut self, spot: Spot, database: u8, key: &[u8]) -> Option<(&Name, &mut Entry)> {
-        self.shard_mut(spot.shard)?
-            .find_mut(spot.hash, |(name, _)| is(name, database, key))
-            .map(|(name, entry)| (&*name, entry))
+    /// The same, to change its ends.
+    pub fn slot_mut(&mut self, spot: Spot, database: u8, key: &[u8]) -> Option<&mut Slot> {
+        let shard = self.shard_mut(spot.shard)?;
+        shard.find_mut(spot.hash, |(slot, ())| slot.is(database, key)).map(|(slot, ())| slot)
     }
 
-    /// Adds the entry of a key that has none.
+    /// Changes a key's state, if anything is known of it; a key of which nothing is left goes.
+    pub fn change<T>(
+        &mut self,
+        spot: Spot,
+        database: u8,
+        key: &[u8],
+        change: impl FnOnce(&Name, &mut Entry) -> T,
+    ) -> Option<T> {
+        let slot = self.slot_mut(spot, database, key)?;
+        let changed = slot.change(change);
+        if slot.is_empty() {
+            self.remove(spot, database, key);
+        }
+        Some(changed)
+    }
+
+    /// Adds a key of which nothing is known.
     pub fn insert(&mut self, spot: Spot, name: Name, entry: Entry) {
         debug_assert!(self.holds(spot.shard), "a key is added to a shard that is not locked");
         let hasher = self.hot.map.hasher().clone();
         if let Some(shard) = self.shard_mut(spot.shard) {
-            shard.insert_unique(spot.hash, (name, entry), |(name, _)| hasher.hash_one((name.database, &*name.key)));
+            let hash = |(slot, ()): &(Slot, ())| hasher.hash_one((slot.database(), slot.key()));
+            shard.insert_unique(spot.hash, (Slot::new(name, entry), ()), hash);
         }
     }
 
-    /// Removes the entry of a key.
+    /// Forgets a key.
     pub fn remove(&mut self, spot: Spot, database: u8, key: &[u8]) {
         if let Some(shard) = self.shard_mut(spot.shard)
-            && let Ok(found) = shard.find_entry(spot.hash, |(name, _)| is(name, database, key))
+            && let Ok(found) = shard.find_entry(spot.hash, |(slot, ())| slot.is(database, key))
         {
             found.remove();
         }
@@ -167,8 +184,4 @@ impl Locked<'_> {
             many => many.binary_search_by_key(&shard, |(number, _)| *number).ok(),
         }
     }
-}
-
-fn is(name: &Name, database: u8, key: &[u8]) -> bool {
-    name.database == database && *name.key == *key
 }

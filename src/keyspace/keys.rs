@@ -15,6 +15,7 @@ use super::Keyspace;
 use super::entry::{Entry, Life, Name};
 use super::events::Notices;
 use super::hot::{Locked, Spot};
+use super::slot::{Copies, Ends, Lived, Slot};
 use crate::clock::Expiry;
 use crate::config::{EventClass, EventClasses};
 use crate::database::unit::{Outcome, Ticket, Unit, Work};
@@ -65,6 +66,7 @@ pub struct Keys<'a> {
     ticket: Option<Ticket>,
     seen: Tickets,
     chance: Option<u64>,
+    copies: Copies,
     /// Asked once, as long as it may take: all events of an EXEC are told, or none of a class.
     event_classes: EventClasses,
     notices: Notices,
@@ -84,6 +86,7 @@ impl<'a> Keys<'a> {
             ticket: None,
             seen: Tickets::new(),
             chance: None,
+            copies: Copies::default(),
             event_classes: keyspace.events.classes(),
             notices: Notices::new(),
         }
@@ -110,8 +113,8 @@ impl<'a> Keys<'a> {
     #[must_use]
     pub fn is_cold(&self, database: u8, key: &[u8]) -> bool {
         let spot = self.keyspace.hot.spot(database, key);
-        let entry = self.locked.entry(spot, database, key);
-        entry.and_then(|entry| entry.live(self.now_ms)).is_some_and(|life| life.value.is_none())
+        let slot = self.locked.slot(spot, database, key);
+        slot.and_then(|slot| slot.live(self.now_ms)).is_some_and(|life| life.value.is_none())
     }
 
     /// Whether changes that need the database are refused.
@@ -122,14 +125,13 @@ impl<'a> Keys<'a> {
 
     /// The expiry of a live key (`Expiry::NEVER` without TTL); `None` when there is no such key. Counts nothing.
     pub fn expiry(&mut self, key: &[u8]) -> Option<Expiry> {
-        self.look(key).map(|life| life.expiry)
+        self.look(key).map(|life| life.ends.expiry)
     }
 
     /// The memory that a live key takes, in bytes. Counts nothing.
     pub fn bytes_of(&mut self, key: &[u8]) -> Option<usize> {
         self.look(key)?;
-        let entry = self.locked.entry(self.keyspace.hot.spot(self.database, key), self.database, key)?;
-        Some(entry.bytes(key.len()))
+        self.locked.slot(self.keyspace.hot.spot(self.database, key), self.database, key).map(Slot::bytes)
     }
 
     /// Whether the key is live; counts a hit or a miss.
@@ -154,14 +156,14 @@ impl<'a> Keys<'a> {
     pub fn put_as(&mut self, key: &[u8], kind: Kind, value: &[u8], expiry: Expiry) -> Result<(), KeysError> {
         let spot = self.keyspace.hot.spot(self.database, key);
         let now_ms = self.now_ms;
-        let found = self.locked.entry(spot, self.database, key);
-        let is_settled = found.is_some_and(|entry| entry.pending.is_none());
-        let former = found.and_then(|entry| entry.live(now_ms));
+        let found = self.locked.slot(spot, self.database, key);
+        let is_settled = found.is_some_and(|slot| slot.pending().is_none());
+        let former = found.and_then(|slot| slot.live(now_ms));
         let is_touch = former.filter(|_| is_settled).is_some_and(|life| {
             expiry != Expiry::NEVER
-                && life.expiry <= expiry
+                && life.ends.expiry <= expiry
                 && life.kind == kind
-                && life.value.as_deref().is_some_and(|stored| stored == value)
+                && life.value.is_some_and(|held| held.bytes() == value)
         });
         if is_touch {
             self.lengthen(spot, key, expiry)?;
@@ -170,7 +172,7 @@ impl<'a> Keys<'a> {
                 self.notify(EventClass::New, "new", key);
             }
         } else {
-            let former = former.map(|life| (life.home, life.recorded));
+            let former = former.map(|life| (life.home, life.ends.recorded));
             self.check_writable()?;
             self.replace(spot, key, (kind, value), expiry, former);
         }
@@ -210,13 +212,13 @@ impl<'a> Keys<'a> {
         let spot = self.keyspace.hot.spot(self.database, key);
         let ticket = self.own_ticket();
         let database = self.database;
-        if let Some((name, entry)) = self.locked.entry_mut(spot, database, key) {
+        let deleted = self.locked.change(spot, database, key, |name, entry| {
             entry.mark(&ticket);
-            if let Some(life) = entry.life.take() {
-                let id = RecordId { home: life.home, database, key: Arc::clone(&name.key) };
-                self.keyspace.counts.shift(spot.shard, database, Some(&life), None);
-                self.change(id, Change::Delete);
-            }
+            entry.life.take().map(|life| (record(name, life.home), life.expiry))
+        });
+        if let Some((id, expiry)) = deleted.flatten() {
+            self.keyspace.counts.shift(spot.shard, database, Some(expiry), None);
+            self.change(id, Change::Delete);
         }
         self.keyspace.watches.changed(database, key);
         Ok(true)
@@ -254,13 +256,11 @@ impl<'a> Keys<'a> {
     }
 
     /// The live life of a key; what is pending on it is seen.
-    fn look(&mut self, key: &[u8]) -> Option<&Life> {
+    fn look(&mut self, key: &[u8]) -> Option<Lived<'_>> {
         let spot = self.keyspace.hot.spot(self.database, key);
-        let entry = self.locked.entry(spot, self.database, key)?;
-        if let Some(pending) = &entry.pending {
-            note(&mut self.seen, &pending.ticket);
-        }
-        entry.live(self.now_ms)
+        let slot = self.locked.slot(spot, self.database, key)?;
+        see(slot, &mut self.seen);
+        slot.live(self.now_ms)
     }
 
     fn check_writable(&self) -> Result<(), KeysError> {
@@ -311,30 +311,32 @@ impl<'a> Keys<'a> {
         let incarnation = self.keyspace.next_incarnation();
         let life = Life { kind, value: Some(Arc::clone(&value)), expiry, recorded, home, incarnation, touch: None };
         let change = Change::Put { kind, value, expiry: recorded, until: expiry };
-        if let Some((name, entry)) = self.locked.entry_mut(spot, database, key) {
-            let shared_key = Arc::clone(&name.key);
+        let (keyspace, now_ms) = (self.keyspace, self.now_ms);
+        if self.locked.slot(spot, database, key).is_none() {
+            let name = Name { database, key: Arc::from(key) };
+            let mut entry = Entry { life: None, pending: None };
             entry.mark(&ticket);
-            self.keyspace.counts.shift(spot.shard, database, entry.life.as_ref(), Some(&life));
+            entry.life = Some(life);
+            self.locked.insert(spot, name.clone(), entry);
+            keyspace.counts.shift(spot.shard, database, None, Some(expiry));
+            return self.change(record(&name, home), change);
+        }
+        let replaced = self.locked.change(spot, database, key, |name, entry| {
+            entry.mark(&ticket);
             let ended = entry.life.replace(life);
             if let (Some(life), true) = (&mut entry.life, recorded != expiry) {
                 life.touch = ended.as_ref().and_then(|ended| ended.touch);
-                self.keyspace.put_off(name, life, self.now_ms);
+                let ends = Ends { expiry, recorded, touch: life.touch };
+                life.touch = keyspace.put_off(|| name.clone(), incarnation, ends, now_ms).touch;
             }
-            if let Some(ended) = ended.filter(|ended| ended.home != home) {
-                let id = RecordId { home: ended.home, database, key: Arc::clone(&shared_key) };
-                self.change(id, Change::Delete);
-            }
-            self.change(RecordId { home, database, key: shared_key }, change);
-        } else {
-            let shared_key: Arc<[u8]> = Arc::from(key);
-            let mut entry = Entry { life: None, pending: None };
-            entry.mark(&ticket);
-            self.keyspace.counts.shift(spot.shard, database, None, Some(&life));
-            entry.life = Some(life);
-            let name = Name { database, key: Arc::clone(&shared_key) };
-            self.locked.insert(spot, name, entry);
-            self.change(RecordId { home, database, key: shared_key }, change);
+            (name.clone(), ended.map(|ended| (ended.home, ended.expiry)))
+        });
+        let Some((name, ended)) = replaced else { return };
+        keyspace.counts.shift(spot.shard, database, ended.map(|(_, end)| end), Some(expiry));
+        if let Some((former_home, _)) = ended.filter(|(former_home, _)| *former_home != home) {
+            self.change(record(&name, former_home), Change::Delete);
         }
+        self.change(record(&name, home), change);
     }
 
     /// Whether the record of a new value keeps its end, and the new one follows as a touch. The end is an indexed column;
@@ -346,12 +348,12 @@ impl<'a> Keys<'a> {
 
     /// A touch: takes effect at once, and lags in the database only within its bound.
     fn lengthen(&mut self, spot: Spot, key: &[u8], expiry: Expiry) -> Result<(), KeysError> {
-        let (database, now_ms) = (self.database, self.now_ms);
-        let Some((name, entry)) = self.locked.entry_mut(spot, database, key) else { return Ok(()) };
-        let Some(life) = &mut entry.life else { return Ok(()) };
-        if self.keyspace.touches.may_lag(life.recorded, expiry, now_ms) {
-            life.expiry = expiry;
-            self.keyspace.put_off(name, life, now_ms);
+        let (keyspace, now_ms) = (self.keyspace, self.now_ms);
+        let Some(slot) = self.locked.slot_mut(spot, self.database, key) else { return Ok(()) };
+        let Some(Lived { ends, incarnation, .. }) = slot.life() else { return Ok(()) };
+        if keyspace.touches.may_lag(ends.recorded, expiry, now_ms) {
+            let ends = keyspace.put_off(|| slot.name(), incarnation, Ends { expiry, ..ends }, now_ms);
+            slot.set_ends(ends);
             return Ok(());
         }
         self.check_writable()?;
@@ -363,15 +365,24 @@ impl<'a> Keys<'a> {
     fn record_expiry(&mut self, spot: Spot, key: &[u8], expiry: Expiry) {
         let database = self.database;
         let ticket = self.own_ticket();
-        let Some((name, entry)) = self.locked.entry_mut(spot, database, key) else { return };
-        entry.mark(&ticket);
-        let Some(life) = &mut entry.life else { return };
-        let before = life.clone();
-        life.expiry = expiry;
-        life.recorded = expiry;
-        self.keyspace.counts.shift(spot.shard, database, Some(&before), Some(life));
-        let id = RecordId { home: life.home, database, key: Arc::clone(&name.key) };
-        self.change(id, Change::Expire { expiry });
+        let changed = self.locked.change(spot, database, key, |name, entry| {
+            entry.mark(&ticket);
+            let life = entry.life.as_mut()?;
+            let before = std::mem::replace(&mut life.expiry, expiry);
+            life.recorded = expiry;
+            Some((record(name, life.home), before))
+        });
+        if let Some((id, before)) = changed.flatten() {
+            self.keyspace.counts.shift(spot.shard, database, Some(before), Some(expiry));
+            self.change(id, Change::Expire { expiry });
+        }
+    }
+}
+
+/// Notes what is pending on a key.
+fn see(slot: &Slot, seen: &mut Tickets) {
+    if let Some(pending) = slot.pending() {
+        note(seen, &pending.ticket);
     }
 }
 

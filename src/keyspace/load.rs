@@ -12,6 +12,7 @@ use super::collection;
 use super::entry::{Entry, Life, Name};
 use super::hot::SHARDS;
 use super::keys::record;
+use super::slot::Slot;
 use crate::clock::Expiry;
 use crate::database::unit::{Ticket, Unit, Work};
 use crate::database::{Change, Database, DatabaseError, Home, Kind, RecordId, StoredKey, StoredValue};
@@ -64,8 +65,8 @@ impl Keyspace {
         for number in 0..SHARDS {
             let mut locked = self.hot.lock_shard(number);
             let Some(shard) = locked.shard_mut(number) else { continue };
-            for (name, entry) in shard.drain() {
-                self.counts.shift(number, name.database, entry.life.as_ref(), None);
+            for (slot, ()) in shard.drain() {
+                self.counts.shift(number, slot.database(), slot.life().map(|life| life.ends.expiry), None);
             }
         }
     }
@@ -79,7 +80,7 @@ impl Keyspace {
         }
         let spot = self.hot.spot(database, &key);
         let mut locked = self.hot.lock_shard(spot.shard);
-        let known = locked.entry(spot, database, &key).and_then(|entry| entry.life.as_ref()).map(|life| life.home);
+        let known = locked.slot(spot, database, &key).and_then(Slot::life).map(|life| life.home);
         match known {
             Some(known) if known != home => {
                 let id = RecordId { home, database, key };
@@ -89,7 +90,7 @@ impl Keyspace {
             Some(_) => {}
             None => {
                 let life = self.cold(kind, expiry, home);
-                self.counts.shift(spot.shard, database, None, Some(&life));
+                self.counts.shift(spot.shard, database, None, Some(expiry));
                 let entry = Entry { life: Some(life), pending: None };
                 locked.insert(spot, Name { database, key }, entry);
             }
@@ -154,7 +155,7 @@ impl Keyspace {
     fn cold_record(&self, database: u8, key: &[u8]) -> Option<(RecordId, u64)> {
         let spot = self.hot.spot(database, key);
         let locked = self.hot.lock_shard(spot.shard);
-        let life = locked.entry(spot, database, key)?.life.as_ref().filter(|life| life.value.is_none())?;
+        let life = locked.slot(spot, database, key)?.life().filter(|life| life.value.is_none())?;
         let name = Name { database, key: Arc::from(key) };
         Some((record(&name, life.home), life.incarnation))
     }
@@ -169,13 +170,14 @@ impl Keyspace {
         let kind = if is_sound { kind } else { Kind::Unreadable };
         let spot = self.hot.spot(id.database, &id.key);
         let mut locked = self.hot.lock_shard(spot.shard);
-        let Some((_, entry)) = locked.entry_mut(spot, id.database, &id.key) else { return };
-        let committed = entry.pending.as_mut().and_then(|pending| pending.committed.as_mut());
-        for life in [committed, entry.life.as_mut()].into_iter().flatten() {
-            if life.incarnation == incarnation && life.value.is_none() {
-                life.kind = kind;
-                life.value = Some(Arc::clone(&value));
+        locked.change(spot, id.database, &id.key, |_, entry| {
+            let committed = entry.pending.as_mut().and_then(|pending| pending.committed.as_mut());
+            for life in [committed, entry.life.as_mut()].into_iter().flatten() {
+                if life.incarnation == incarnation && life.value.is_none() {
+                    life.kind = kind;
+                    life.value = Some(Arc::clone(&value));
+                }
             }
-        }
+        });
     }
 }

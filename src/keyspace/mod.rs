@@ -3,6 +3,7 @@
 //! does not exist unless it is so.
 
 pub mod collection;
+pub mod compact;
 pub mod counts;
 pub mod entry;
 pub mod events;
@@ -12,6 +13,7 @@ pub mod keys;
 pub mod load;
 pub mod pause;
 pub mod settle;
+pub mod slot;
 pub mod touch;
 pub mod watch;
 
@@ -28,12 +30,13 @@ use crate::database::write_through::WriteThrough;
 use crate::protocol::limits::BULK_BYTES_MAX_DEFAULT;
 use crate::telemetry::metrics::Metrics;
 use counts::Counts;
-use entry::{Life, Name};
+use entry::Name;
 use events::Events;
 use hot::{Access, Hot, Spot};
 pub use keys::{Keys, KeysError, Stamp, Tickets};
 use load::{LOADS_WAITING_MAX, LoadRequest};
 use pause::Pause;
+use slot::Ends;
 use touch::Touches;
 use watch::Watches;
 
@@ -120,8 +123,8 @@ impl Keyspace {
     pub fn prefetch(&self, keys: &[(u8, &[u8])]) {
         let spots: SmallVec<[Spot; 32]> = keys.iter().map(|(database, key)| self.hot.spot(*database, key)).collect();
         let locked = self.hot.lock(&spots, Access::Read);
-        let found = keys.iter().zip(&spots).filter_map(|((database, key), spot)| locked.entry(*spot, *database, key));
-        let bytes = found.filter_map(|entry| entry.life.as_ref()?.value.as_ref()?.first());
+        let found = keys.iter().zip(&spots).filter_map(|((database, key), spot)| locked.slot(*spot, *database, key));
+        let bytes = found.filter_map(|slot| slot.life()?.value?.bytes().first().copied());
         std::hint::black_box(bytes.fold(0_u8, |sum, byte| sum ^ byte));
     }
 
@@ -138,13 +141,14 @@ impl Keyspace {
         self.incarnations.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Leaves the end of a life to the touch queue, which holds it once.
-    fn put_off(&self, name: &Name, life: &mut Life, now_ms: i64) {
+    /// Leaves the end of a life to the touch queue, which holds it once. Returns its ends with that touch.
+    fn put_off(&self, name: impl FnOnce() -> Name, incarnation: u64, ends: Ends, now_ms: i64) -> Ends {
         self.metrics.touches_gathered.increment();
-        if life.touch.is_none() && life.recorded != life.expiry {
-            life.touch = Some(life.incarnation);
-            self.touches.add(name.clone(), life.incarnation, self.touches.due_ms(life.recorded, life.expiry, now_ms));
+        if ends.touch.is_some() || ends.recorded == ends.expiry {
+            return ends;
         }
+        self.touches.add(name(), incarnation, self.touches.due_ms(ends.recorded, ends.expiry, now_ms));
+        Ends { touch: Some(incarnation), ..ends }
     }
 
     fn count_lookup(&self, hit: bool) {

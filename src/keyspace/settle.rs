@@ -8,6 +8,7 @@ use super::Keyspace;
 use super::entry::{Entry, Name, apply};
 use super::hot::{Locked, SHARDS};
 use super::keys::record;
+use super::slot::{Ends, Lived, Slot};
 use crate::database::unit::{Ticket, Unit, Work};
 use crate::database::write_through::{DueTouches, Memory, TakenBack, TouchWrite};
 use crate::database::{Change, RecordId};
@@ -69,16 +70,12 @@ impl Memory for Keyspace {
                 self.forget(id, touch.incarnation);
                 continue;
             }
-            self.with_entry(id, |entry| {
-                let recorded = |life: &mut super::entry::Life| {
-                    if life.incarnation == touch.incarnation {
-                        life.recorded = touch.expiry;
-                    }
-                };
-                match &mut entry.pending {
-                    Some(pending) => pending.committed.as_mut().map(recorded),
-                    None => entry.life.as_mut().map(recorded),
-                };
+            self.with_slot(id, |slot| {
+                if slot.pending().is_some() {
+                    slot.change(|_, entry| entry.note_recorded(touch.incarnation, touch.expiry));
+                } else if let Some(life) = slot.life().filter(|life| life.incarnation == touch.incarnation) {
+                    slot.set_ends(Ends { recorded: touch.expiry, ..life.ends });
+                }
             });
         }
     }
@@ -86,12 +83,11 @@ impl Memory for Keyspace {
     fn touches_failed(&self, touches: &[TouchWrite], pause: Duration) {
         let due_ms = self.clock.now_ms().saturating_add(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX));
         for touch in touches {
-            self.with_entry(&touch.id, |entry| {
-                let life = entry.life.as_mut().filter(|life| life.incarnation == touch.incarnation);
-                if let Some(life) = life.filter(|life| life.touch.is_none()) {
-                    life.touch = Some(touch.incarnation);
-                    let name = Name { database: touch.id.database, key: touch.id.key.clone() };
-                    self.touches.add(name, touch.incarnation, due_ms);
+            self.with_slot(&touch.id, |slot| {
+                let life = slot.life().filter(|life| life.incarnation == touch.incarnation);
+                if let Some(ends) = life.map(|life| life.ends).filter(|ends| ends.touch.is_none()) {
+                    slot.set_ends(Ends { touch: Some(touch.incarnation), ..ends });
+                    self.touches.add(slot.name(), touch.incarnation, due_ms);
                 }
             });
         }
@@ -105,57 +101,50 @@ impl Keyspace {
         let incarnation = self.next_incarnation();
         let spot = self.hot.spot(id.database, &id.key);
         let mut locked = self.hot.lock_shard(spot.shard);
-        let Some((_, entry)) = locked.entry_mut(spot, id.database, &id.key) else { return };
-        match &mut entry.pending {
+        if locked.slot(spot, id.database, &id.key).is_none_or(|slot| slot.pending().is_none()) {
+            return;
+        }
+        locked.change(spot, id.database, &id.key, |_, entry| match &mut entry.pending {
             Some(pending) if !pending.ticket.is(ticket) => {
                 apply(&mut pending.committed, id, change, incarnation);
                 if gone {
                     pending.committed = None;
                 }
             }
-            Some(_) => {
+            Some(_) | None => {
                 entry.pending = None;
                 if gone {
-                    self.counts.shift(spot.shard, id.database, entry.life.as_ref(), None);
+                    let life = entry.life.take();
+                    self.counts.shift(spot.shard, id.database, life.map(|life| life.expiry), None);
                     self.watches.changed(id.database, &id.key);
-                    entry.life = None;
                 }
             }
-            None => {}
-        }
-        if entry.is_empty() {
-            locked.remove(spot, id.database, &id.key);
-        }
+        });
     }
 
     fn settle_clear(&self, ticket: &Ticket, database: Option<u8>) {
         for number in 0..SHARDS {
             let mut locked = self.hot.lock_shard(number);
             let Some(shard) = locked.shard_mut(number) else { continue };
-            shard.retain(|(name, entry)| {
-                if database.is_none_or(|database| database == name.database)
-                    && let Some(pending) = &mut entry.pending
-                {
-                    if pending.ticket.is(ticket) {
-                        entry.pending = None;
-                    } else {
-                        pending.committed = None;
-                    }
+            shard.retain(|(slot, ())| {
+                if is_among(slot, database) && slot.pending().is_some() {
+                    slot.change(|_, entry| match &mut entry.pending {
+                        Some(pending) if !pending.ticket.is(ticket) => pending.committed = None,
+                        Some(_) | None => entry.pending = None,
+                    });
                 }
-                !entry.is_empty()
+                !slot.is_empty()
             });
         }
     }
 
     fn revert(&self, locked: &mut Locked<'_>, id: &RecordId, reverted: &mut HashSet<Name>) {
         let spot = self.hot.spot(id.database, &id.key);
-        let Some((name, entry)) = locked.entry_mut(spot, id.database, &id.key) else { return };
-        let name = name.clone();
-        self.revert_entry(spot.shard, &name, entry);
-        let empty = entry.is_empty();
-        if empty {
-            locked.remove(spot, id.database, &id.key);
-        }
+        let name = locked.change(spot, id.database, &id.key, |name, entry| {
+            self.revert_entry(spot.shard, name, entry);
+            name.clone()
+        });
+        let Some(name) = name else { return };
         self.watches.changed(name.database, &name.key);
         reverted.insert(name);
     }
@@ -163,22 +152,22 @@ impl Keyspace {
     fn revert_clear(&self, locked: &mut Locked<'_>, database: Option<u8>, reverted: &mut HashSet<Name>) {
         for number in 0..SHARDS {
             let Some(shard) = locked.shard_mut(number) else { continue };
-            shard.retain(|(name, entry)| {
-                if database.is_none_or(|database| database == name.database) && entry.pending.is_some() {
-                    self.revert_entry(number, name, entry);
-                    self.watches.changed(name.database, &name.key);
-                    reverted.insert(name.clone());
+            shard.retain(|(slot, ())| {
+                if is_among(slot, database) && slot.pending().is_some() {
+                    slot.change(|name, entry| self.revert_entry(number, name, entry));
+                    self.watches.changed(slot.database(), slot.key());
+                    reverted.insert(slot.name());
                 }
-                !entry.is_empty()
+                !slot.is_empty()
             });
         }
     }
 
     /// Back to the last committed life; a touch that it had waiting is queued again.
     fn revert_entry(&self, shard: usize, name: &Name, entry: &mut Entry) {
-        let before = entry.life.clone();
+        let before = entry.end();
         entry.revert();
-        self.counts.shift(shard, name.database, before.as_ref(), entry.life.as_ref());
+        self.counts.shift(shard, name.database, before, entry.end());
         self.queue_touch(name.clone(), entry);
     }
 
@@ -211,26 +200,26 @@ impl Keyspace {
 
     fn restore_change(&self, locked: &mut Locked<'_>, ticket: &Ticket, name: Name, id: &RecordId, change: &Change) {
         let spot = self.hot.spot(id.database, &id.key);
-        if locked.entry(spot, id.database, &id.key).is_none() {
+        if locked.slot(spot, id.database, &id.key).is_none() {
             locked.insert(spot, name, Entry { life: None, pending: None });
         }
         let incarnation = self.next_incarnation();
-        if let Some((_, entry)) = locked.entry_mut(spot, id.database, &id.key) {
+        locked.change(spot, id.database, &id.key, |name, entry| {
             entry.mark(ticket);
-            let before = entry.life.clone();
+            let before = entry.end();
             apply(&mut entry.life, id, change, incarnation);
-            self.counts.shift(spot.shard, id.database, before.as_ref(), entry.life.as_ref());
-            self.queue_touch(Name { database: id.database, key: id.key.clone() }, entry);
-        }
+            self.counts.shift(spot.shard, id.database, before, entry.end());
+            self.queue_touch(name.clone(), entry);
+        });
     }
 
     fn restore_clear(&self, locked: &mut Locked<'_>, ticket: &Ticket, name: &Name) {
         let spot = self.hot.spot(name.database, &name.key);
-        if let Some((_, entry)) = locked.entry_mut(spot, name.database, &name.key) {
+        locked.change(spot, name.database, &name.key, |_, entry| {
             entry.mark(ticket);
-            let before = entry.life.take();
-            self.counts.shift(spot.shard, name.database, before.as_ref(), None);
-        }
+            self.counts.shift(spot.shard, name.database, entry.end(), None);
+            entry.life = None;
+        });
     }
 
     /// Adds what is to be written for a key of the touch queue, if anything. Answers whether there is.
@@ -238,47 +227,51 @@ impl Keyspace {
         let now_ms = self.clock.now_ms();
         let spot = self.hot.spot(name.database, &name.key);
         let mut locked = self.hot.lock_shard(spot.shard);
-        let Some((_, entry)) = locked.entry_mut(spot, name.database, &name.key) else { return false };
-        let waits = entry.pending.is_some();
-        let life = entry.life.as_mut().filter(|life| life.touch == Some(queued));
-        let Some(life) = life else { return false };
-        if life.recorded == life.expiry || life.expiry.is_past(now_ms) {
-            life.touch = None;
+        let Some(slot) = locked.slot_mut(spot, name.database, &name.key) else { return false };
+        let Some(Lived { ends, home, incarnation, .. }) = slot.life() else { return false };
+        if ends.touch != Some(queued) {
             return false;
         }
-        if waits {
+        let is_needless = ends.recorded == ends.expiry || ends.expiry.is_past(now_ms);
+        if !is_needless && slot.pending().is_some() {
             // Its unit goes first; the touch follows with the end of that moment.
             self.touches.add(name, queued, now_ms);
             due.postponed += 1;
             return false;
         }
-        life.touch = None;
-        let (id, incarnation) = (record(&name, life.home), life.incarnation);
-        due.writes.push(TouchWrite { id, incarnation, expiry: life.expiry });
-        true
+        slot.set_ends(Ends { touch: None, ..ends });
+        if !is_needless {
+            due.writes.push(TouchWrite { id: record(&name, home), incarnation, expiry: ends.expiry });
+        }
+        !is_needless
     }
 
     /// Somebody deleted the record by SQL: the key is gone, unless it has been written anew since.
     pub(super) fn forget(&self, id: &RecordId, incarnation: u64) {
         let spot = self.hot.spot(id.database, &id.key);
         let mut locked = self.hot.lock_shard(spot.shard);
-        let Some((_, entry)) = locked.entry_mut(spot, id.database, &id.key) else { return };
-        if let Some(pending) = &mut entry.pending {
-            if pending.committed.as_ref().is_some_and(|life| life.incarnation == incarnation) {
-                pending.committed = None;
+        locked.change(spot, id.database, &id.key, |_, entry| {
+            let life = match &mut entry.pending {
+                Some(pending) => &mut pending.committed,
+                None => &mut entry.life,
+            };
+            let Some(gone) = life.take_if(|life| life.incarnation == incarnation) else { return };
+            if entry.pending.is_none() {
+                self.counts.shift(spot.shard, id.database, Some(gone.expiry), None);
+                self.watches.changed(id.database, &id.key);
             }
-        } else if entry.life.as_ref().is_some_and(|life| life.incarnation == incarnation) {
-            self.counts.shift(spot.shard, id.database, entry.life.as_ref(), None);
-            self.watches.changed(id.database, &id.key);
-            locked.remove(spot, id.database, &id.key);
-        }
+        });
     }
 
-    fn with_entry(&self, id: &RecordId, change: impl FnOnce(&mut Entry)) {
+    fn with_slot(&self, id: &RecordId, change: impl FnOnce(&mut Slot)) {
         let spot = self.hot.spot(id.database, &id.key);
         let mut locked = self.hot.lock_shard(spot.shard);
-        if let Some((_, entry)) = locked.entry_mut(spot, id.database, &id.key) {
-            change(entry);
+        if let Some(slot) = locked.slot_mut(spot, id.database, &id.key) {
+            change(slot);
         }
     }
+}
+
+fn is_among(slot: &Slot, database: Option<u8>) -> bool {
+    database.is_none_or(|database| database == slot.database())
 }

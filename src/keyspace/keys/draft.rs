@@ -3,6 +3,7 @@
 //! ones lock nothing while they run. A draft must never reach the database.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ahash::RandomState;
@@ -14,6 +15,9 @@ use super::super::{Keyspace, Lock};
 use super::Keys;
 use crate::clock::Expiry;
 use crate::database::write_through::WriteThrough;
+
+/// The incarnations of drafts begin here, so that none of them is one of the lives that are copied.
+const DRAFT_INCARNATIONS: u64 = 1 << 63;
 
 /// A key and its Redis database.
 type KeyOf<'a> = (u8, &'a [u8]);
@@ -36,7 +40,9 @@ impl Keyspace {
         let nowhere = Arc::new(WriteThrough::new(false, Arc::clone(&metrics)));
         // Without an interval no touch is gathered, for which nobody would come.
         let tables = self.session_tables.clone();
-        Self::new(tables, Duration::ZERO, self.clock.clone(), nowhere, metrics).0
+        let table = Self::new(tables, Duration::ZERO, self.clock.clone(), nowhere, metrics).0;
+        table.incarnations.store(DRAFT_INCARNATIONS, Ordering::Relaxed);
+        table
     }
 
     /// Whether this is a place for the drafts of that keyspace.
@@ -51,8 +57,8 @@ impl Keys<'_> {
     #[must_use]
     pub fn stamp(&self, names: &[KeyOf<'_>]) -> Stamp {
         let life = |(database, key): &KeyOf<'_>| {
-            let entry = self.locked.entry(self.keyspace.hot.spot(*database, key), *database, key)?;
-            entry.live(self.now_ms).map(|life| (life.incarnation, life.expiry))
+            let slot = self.locked.slot(self.keyspace.hot.spot(*database, key), *database, key)?;
+            slot.live(self.now_ms).map(|life| (life.incarnation, life.ends.expiry))
         };
         Stamp(names.iter().map(life).collect())
     }
@@ -63,11 +69,11 @@ impl Keys<'_> {
         let mut draft = table.lock(&Lock::Keys(names, Access::Write), self.database, self.now_ms);
         draft.clear_draft(names);
         for (database, key) in names {
-            let found = self.locked.entry(self.keyspace.hot.spot(*database, key), *database, key);
-            let Some(life) = found.and_then(|entry| entry.live(self.now_ms)) else { continue };
+            let found = self.locked.slot(self.keyspace.hot.spot(*database, key), *database, key);
+            let Some(life) = found.and_then(|slot| slot.live(self.now_ms)) else { continue };
             let spot = table.hot.spot(*database, key);
-            if draft.locked.entry(spot, *database, key).is_none() {
-                let mut life = life.clone();
+            if draft.locked.slot(spot, *database, key).is_none() {
+                let mut life = life.to_life();
                 life.recorded = life.expiry;
                 life.touch = None;
                 let name = Name { database: *database, key: Arc::from(*key) };

@@ -40,7 +40,7 @@ impl Keys<'_> {
 
     /// A key is about to be where none is live: one that has ended is told of now, since nobody comes across it any more.
     pub(super) fn notify_new(&mut self, spot: Spot, key: &[u8]) {
-        let has_ended = self.locked.entry(spot, self.database, key).is_some_and(|entry| entry.life.is_some());
+        let has_ended = self.locked.slot(spot, self.database, key).is_some_and(|slot| slot.life().is_some());
         if has_ended {
             self.keyspace.metrics.expired_keys.increment();
             self.notify(EventClass::Expired, "expired", key);

@@ -5,7 +5,8 @@ use tracing::warn;
 
 use super::super::Keyspace;
 use super::super::collection::{Hash, Set};
-use super::{Keys, KeysError};
+use super::super::slot::Held;
+use super::{Keys, KeysError, see};
 use crate::clock::Expiry;
 use crate::config::EventClass;
 use crate::database::{Kind, StoredValue, Value};
@@ -136,9 +137,12 @@ impl Keys<'_> {
 
     /// What a live key holds, without the value if that is cold; counts a hit or a miss.
     fn kind_and_value(&mut self, key: &[u8]) -> Option<(Kind, Option<Value>)> {
-        let found = self.look(key).map(|life| (life.kind, life.value.clone()));
-        self.keyspace.count_lookup(found.is_some());
-        found
+        let spot = self.keyspace.hot.spot(self.database, key);
+        let slot = self.locked.slot(spot, self.database, key);
+        slot.inspect(|slot| see(slot, &mut self.seen));
+        let life = slot.and_then(|slot| slot.live(self.now_ms));
+        self.keyspace.count_lookup(life.is_some());
+        life.map(|life| (life.kind, life.value.map(|held| self.copies.share(life.incarnation, held))))
     }
 
     fn of_kind(&mut self, key: &[u8], kind: Kind) -> Result<Option<Value>, KeysError> {
@@ -155,7 +159,7 @@ impl Keys<'_> {
             return self.delete(key).map(|_was_there| ());
         }
         let (before, expiry) = match self.look(key) {
-            Some(life) => (life.value.clone().filter(|_| life.kind == kind), life.expiry),
+            Some(life) => (life.value.filter(|_| life.kind == kind).map(Held::share), life.ends.expiry),
             None => (None, Expiry::NEVER),
         };
         // One that was allowed to grow larger may still shrink.

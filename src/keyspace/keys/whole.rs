@@ -1,8 +1,8 @@
 //! What a handler sees of the whole keyspace: how many keys there are, its steps one by one, and their end.
 
-use super::super::entry::{Entry, Name};
 use super::super::hot::{SHARDS, Shard};
-use super::{Keys, KeysError, Tickets, note, record};
+use super::super::slot::Slot;
+use super::{Keys, KeysError, Tickets, record, see};
 use crate::database::unit::Ticket;
 use crate::database::{Change, Kind};
 
@@ -16,20 +16,22 @@ impl Keys<'_> {
         let ticket = self.own_ticket();
         for number in 0..SHARDS {
             let Some(shard) = self.locked.shard_mut(number) else { continue };
-            let chosen = |name: &Name| database.is_none_or(|database| database == name.database);
-            for (name, entry) in shard.iter_mut().filter(|(name, _)| chosen(name)) {
-                if entry.life.is_none() {
+            let chosen = |slot: &Slot| database.is_none_or(|database| database == slot.database());
+            for (slot, ()) in shard.iter_mut().filter(|(slot, ())| chosen(slot)) {
+                if slot.life().is_none() {
                     // Deleted, but not yet in the database: nothing is left to change, and all hangs on that delete.
-                    self.seen.extend(entry.pending.as_ref().map(|pending| pending.ticket.clone()));
+                    self.seen.extend(slot.pending().map(|pending| pending.ticket.clone()));
                     continue;
                 }
-                entry.mark(&ticket);
-                let Some(life) = entry.life.take() else { continue };
-                self.keyspace.counts.shift(number, name.database, Some(&life), None);
-                self.keyspace.watches.changed(name.database, &name.key);
-                if self.puts.is_some() {
-                    self.changes.push((record(name, life.home), Change::Delete));
-                }
+                slot.change(|name, entry| {
+                    entry.mark(&ticket);
+                    let Some(life) = entry.life.take() else { return };
+                    self.keyspace.counts.shift(number, name.database, Some(life.expiry), None);
+                    self.keyspace.watches.changed(name.database, &name.key);
+                    if self.puts.is_some() {
+                        self.changes.push((record(name, life.home), Change::Delete));
+                    }
+                });
             }
         }
         self.seen.sort_unstable_by_key(Ticket::identity);
@@ -56,8 +58,8 @@ impl Keys<'_> {
     /// Keys that have ended and stay in memory, since a unit of theirs is under way.
     fn ended_but_pending(&self) -> usize {
         let (database, now_ms) = (self.database, self.now_ms);
-        let ended = |(name, entry): &&(Name, Entry)| {
-            name.database == database && entry.life.is_some() && entry.live(now_ms).is_none()
+        let ended = |(slot, ()): &&(Slot, ())| {
+            slot.database() == database && slot.life().is_some() && slot.live(now_ms).is_none()
         };
         let count = |number| self.locked.shard(number).map_or(0, |shard| shard.iter().filter(ended).count());
         self.keyspace.shards_due(now_ms).map(count).sum()
@@ -74,13 +76,11 @@ impl Keys<'_> {
         let mut visited = 0;
         let (database, now_ms) = (self.database, self.now_ms);
         let mut scan = |shard: &Shard, seen: &mut Tickets| {
-            for (name, entry) in shard.iter().filter(|(name, _)| name.database == database) {
-                if let Some(pending) = &entry.pending {
-                    note(seen, &pending.ticket);
-                }
-                if let Some(life) = entry.live(now_ms) {
+            for (slot, ()) in shard.iter().filter(|(slot, ())| slot.database() == database) {
+                see(slot, seen);
+                if let Some(life) = slot.live(now_ms) {
                     visited += 1;
-                    visit(&name.key, life.kind);
+                    visit(slot.key(), life.kind);
                 }
             }
         };

@@ -1,0 +1,181 @@
+//! A settled key in one allocation: a header of numbers, then the key, then the value if it is not cold.
+
+use std::sync::Arc;
+
+use super::entry::{Entry, Life, Name};
+use super::slot::{COMPACT_VALUE_BYTES_MAX, Ends, Held, Lived, Wide};
+use crate::clock::Expiry;
+use crate::database::{Home, Kind};
+
+/// Where each part begins. The numbers are little-endian.
+mod at {
+    /// The end of the life in Unix milliseconds, `i64`; the largest is never.
+    pub const EXPIRY: usize = 0;
+    /// The incarnation, `u64`.
+    pub const INCARNATION: usize = 8;
+    /// By how many milliseconds the recorded end lags, `u32`.
+    pub const LAG: usize = 16;
+    /// 0 without a touch; else one more than this incarnation is newer than that of the touch, `u32`.
+    pub const TOUCH: usize = 20;
+    /// The bytes of the key, `u32`.
+    pub const KEY_BYTES: usize = 24;
+    /// The Redis database, `u8`.
+    pub const DATABASE: usize = 28;
+    /// The kind of the value, and whether it is hot, `u8`.
+    pub const KIND: usize = 29;
+    /// 0 for `sojourn_keys`, else one more than the number of the session table, `u16`.
+    pub const HOME: usize = 30;
+    /// The key; the value follows.
+    pub const KEY: usize = 32;
+}
+
+/// The bit that a hot value sets in the byte of its kind.
+const HOT: u8 = 0x80;
+
+/// A settled key.
+#[derive(Debug, Default)]
+pub struct Compact(Box<[u8]>);
+
+impl Compact {
+    /// A key and its life; `None` if the value is large or a number does not fit.
+    #[must_use]
+    pub fn of(name: &Name, life: &Life) -> Option<Self> {
+        let value = life.value.as_deref();
+        let value_bytes = value.map_or(0, <[u8]>::len);
+        if value_bytes > COMPACT_VALUE_BYTES_MAX {
+            return None;
+        }
+        let ends = Ends { expiry: life.expiry, recorded: life.recorded, touch: life.touch };
+        let (lag, touch) = packed(ends, life.incarnation)?;
+        let key_bytes = u32::try_from(name.key.len()).ok()?;
+        let hot = if value.is_some() { HOT } else { 0 };
+        let home = match life.home {
+            Home::Keys => 0,
+            Home::Session(table) => u16::from(table) + 1,
+        };
+        let mut bytes = Vec::with_capacity(at::KEY + name.key.len() + value_bytes);
+        bytes.extend(milliseconds(life.expiry).to_le_bytes());
+        bytes.extend(life.incarnation.to_le_bytes());
+        bytes.extend(lag.to_le_bytes());
+        bytes.extend(touch.to_le_bytes());
+        bytes.extend(key_bytes.to_le_bytes());
+        bytes.extend([name.database, code(life.kind) | hot]);
+        bytes.extend(home.to_le_bytes());
+        bytes.extend_from_slice(&name.key);
+        bytes.extend_from_slice(value.unwrap_or_default());
+        Some(Self(bytes.into_boxed_slice()))
+    }
+
+    /// Its Redis database.
+    #[must_use]
+    pub fn database(&self) -> u8 {
+        u8::from_le_bytes(self.number(at::DATABASE))
+    }
+
+    /// The key's bytes.
+    #[must_use]
+    pub fn key(&self) -> &[u8] {
+        self.0.get(at::KEY..self.key_end()).unwrap_or_default()
+    }
+
+    /// Its life.
+    #[must_use]
+    pub fn life(&self) -> Lived<'_> {
+        let state = u8::from_le_bytes(self.number(at::KIND));
+        let value = self.0.get(self.key_end()..).unwrap_or_default();
+        let home = u16::from_le_bytes(self.number(at::HOME));
+        Lived {
+            kind: kind(state & !HOT),
+            value: (state & HOT != 0).then_some(Held::Inside(value)),
+            ends: self.ends(),
+            home: home.checked_sub(1).and_then(|table| u8::try_from(table).ok()).map_or(Home::Keys, Home::Session),
+            incarnation: self.incarnation(),
+        }
+    }
+
+    /// Changes when its life ends; `false`, and nothing has changed, if a number does not fit.
+    #[must_use]
+    pub fn set_ends(&mut self, ends: Ends) -> bool {
+        let Some((lag, touch)) = packed(ends, self.incarnation()) else { return false };
+        self.set_number(at::EXPIRY, milliseconds(ends.expiry).to_le_bytes());
+        self.set_number(at::LAG, lag.to_le_bytes());
+        self.set_number(at::TOUCH, touch.to_le_bytes());
+        true
+    }
+
+    /// The same held wide.
+    #[must_use]
+    pub fn to_wide(&self) -> Wide {
+        let name = Name { database: self.database(), key: Arc::from(self.key()) };
+        Wide { name, entry: Entry { life: Some(self.life().to_life()), pending: None } }
+    }
+
+    /// The memory that it takes, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.0.len()
+    }
+
+    fn ends(&self) -> Ends {
+        let expiry = i64::from_le_bytes(self.number(at::EXPIRY));
+        let lag = u32::from_le_bytes(self.number(at::LAG));
+        let touch = u32::from_le_bytes(self.number(at::TOUCH));
+        Ends {
+            expiry: Expiry::at_ms(expiry),
+            recorded: Expiry::at_ms(expiry.wrapping_sub(i64::from(lag))),
+            touch: touch.checked_sub(1).map(|older| self.incarnation().wrapping_sub(u64::from(older))),
+        }
+    }
+
+    fn incarnation(&self) -> u64 {
+        u64::from_le_bytes(self.number(at::INCARNATION))
+    }
+
+    fn key_end(&self) -> usize {
+        at::KEY + u32::from_le_bytes(self.number(at::KEY_BYTES)) as usize
+    }
+
+    // The header is always there but in the place-holder of a slot that is being changed, which nobody looks at.
+    fn number<const N: usize>(&self, at: usize) -> [u8; N] {
+        self.0.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or([0; N])
+    }
+
+    fn set_number<const N: usize>(&mut self, at: usize, number: [u8; N]) {
+        if let Some(place) = self.0.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
+            *place = number;
+        }
+    }
+}
+
+/// The lag and the touch as the header has them.
+fn packed(ends: Ends, incarnation: u64) -> Option<(u32, u32)> {
+    let Ends { expiry, recorded, touch } = ends;
+    let lag = milliseconds(expiry).checked_sub(milliseconds(recorded))?;
+    let touch = match touch {
+        None => 0,
+        Some(touch) => u32::try_from(incarnation.checked_sub(touch)?).ok()?.checked_add(1)?,
+    };
+    Some((u32::try_from(lag).ok()?, touch))
+}
+
+fn milliseconds(expiry: Expiry) -> i64 {
+    expiry.as_ms().unwrap_or(i64::MAX)
+}
+
+const fn code(kind: Kind) -> u8 {
+    match kind {
+        Kind::String => 0,
+        Kind::Hash => 1,
+        Kind::Set => 2,
+        Kind::Unreadable => 3,
+    }
+}
+
+const fn kind(code: u8) -> Kind {
+    match code {
+        0 => Kind::String,
+        1 => Kind::Hash,
+        2 => Kind::Set,
+        _ => Kind::Unreadable,
+    }
+}

@@ -1,0 +1,408 @@
+//! What the table holds of a key. With most keys nothing is under way: such a one is a single allocation (its numbers, the
+//! key, the value) behind 16 bytes of the table, so that many sessions fit into memory and a look-up waits for it seldom. A
+//! key that has something under way, or whose value is large, is held wide, as an [`Entry`].
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use ahash::AHashMap;
+
+use super::compact::Compact;
+use super::entry::{Entry, Life, Name, Pending};
+use crate::clock::Expiry;
+use crate::database::{Home, Kind, Value};
+
+/// Values beyond this stay apart: a reply shares them, where it copies one that stands with its key.
+pub const COMPACT_VALUE_BYTES_MAX: usize = 2_048;
+
+/// What an `Arc` takes besides its content: two counts.
+const SHARED_BYTES: usize = 2 * size_of::<usize>();
+
+/// A key and what is known of it.
+#[derive(Debug)]
+pub enum Slot {
+    /// Nothing is under way, and the value is small or cold.
+    Compact(Compact),
+    /// Any other.
+    Wide(Box<Wide>),
+}
+
+/// A key held wide.
+#[derive(Debug)]
+pub struct Wide {
+    /// The key.
+    pub name: Name,
+    /// Its state.
+    pub entry: Entry,
+}
+
+/// When a life ends, and what of that the database has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// As [`Life::expiry`].
+    pub expiry: Expiry,
+    /// As [`Life::recorded`].
+    pub recorded: Expiry,
+    /// As [`Life::touch`].
+    pub touch: Option<u64>,
+}
+
+/// A life as a slot holds it.
+#[derive(Clone, Copy, Debug)]
+pub struct Lived<'a> {
+    /// As [`Life::kind`].
+    pub kind: Kind,
+    /// As [`Life::value`].
+    pub value: Option<Held<'a>>,
+    /// When it ends.
+    pub ends: Ends,
+    /// As [`Life::home`].
+    pub home: Home,
+    /// As [`Life::incarnation`].
+    pub incarnation: u64,
+}
+
+/// A value where it is held.
+#[derive(Clone, Copy, Debug)]
+pub enum Held<'a> {
+    /// With its key.
+    Inside(&'a [u8]),
+    /// Apart.
+    Apart(&'a Value),
+}
+
+impl Held<'_> {
+    /// Its bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Inside(bytes) => bytes,
+            Self::Apart(value) => value,
+        }
+    }
+
+    /// The value for longer than the lock: a copy of one that stands with its key.
+    #[must_use]
+    pub fn share(self) -> Value {
+        match self {
+            Self::Inside(bytes) => Arc::from(bytes),
+            Self::Apart(value) => Arc::clone(value),
+        }
+    }
+}
+
+/// The values that one command has read, each copied once however often it is named. The keys are locked meanwhile, so an
+/// incarnation has one value.
+#[derive(Debug, Default)]
+pub struct Copies {
+    last: Option<(u64, Value)>,
+    earlier: AHashMap<u64, Value>,
+}
+
+impl Copies {
+    /// [`Held::share`] of the value of an incarnation.
+    pub fn share(&mut self, incarnation: u64, held: Held<'_>) -> Value {
+        if matches!(held, Held::Apart(_)) {
+            return held.share();
+        }
+        let is_last = |(last, _): &&(u64, Value)| *last == incarnation;
+        let known = self.last.as_ref().filter(is_last).map(|(_, value)| value);
+        if let Some(value) = known.or_else(|| self.earlier.get(&incarnation)) {
+            return Arc::clone(value);
+        }
+        let value = held.share();
+        self.earlier.extend(self.last.replace((incarnation, Arc::clone(&value))));
+        value
+    }
+}
+
+impl<'a> Lived<'a> {
+    fn of(life: &'a Life) -> Self {
+        let ends = Ends { expiry: life.expiry, recorded: life.recorded, touch: life.touch };
+        let value = life.value.as_ref().map(Held::Apart);
+        Self { kind: life.kind, value, ends, home: life.home, incarnation: life.incarnation }
+    }
+
+    /// The same apart from its key.
+    #[must_use]
+    pub fn to_life(self) -> Life {
+        Life {
+            kind: self.kind,
+            value: self.value.map(Held::share),
+            expiry: self.ends.expiry,
+            recorded: self.ends.recorded,
+            home: self.home,
+            incarnation: self.incarnation,
+            touch: self.ends.touch,
+        }
+    }
+}
+
+impl Slot {
+    /// A key, as small as it can be held.
+    #[must_use]
+    pub fn new(name: Name, entry: Entry) -> Self {
+        Self::of(Box::new(Wide { name, entry }))
+    }
+
+    /// Its Redis database.
+    #[must_use]
+    pub fn database(&self) -> u8 {
+        match self {
+            Self::Compact(compact) => compact.database(),
+            Self::Wide(wide) => wide.name.database,
+        }
+    }
+
+    /// The key's bytes.
+    #[must_use]
+    pub fn key(&self) -> &[u8] {
+        match self {
+            Self::Compact(compact) => compact.key(),
+            Self::Wide(wide) => &wide.name.key,
+        }
+    }
+
+    /// The key for longer than the lock.
+    #[must_use]
+    pub fn name(&self) -> Name {
+        match self {
+            Self::Compact(compact) => Name { database: compact.database(), key: Arc::from(compact.key()) },
+            Self::Wide(wide) => wide.name.clone(),
+        }
+    }
+
+    /// Whether it is this key.
+    #[must_use]
+    pub fn is(&self, database: u8, key: &[u8]) -> bool {
+        self.database() == database && self.key() == key
+    }
+
+    /// The newest life; `None` for a tombstone.
+    #[must_use]
+    pub fn life(&self) -> Option<Lived<'_>> {
+        match self {
+            Self::Compact(compact) => Some(compact.life()),
+            Self::Wide(wide) => wide.entry.life.as_ref().map(Lived::of),
+        }
+    }
+
+    /// The life, if it is not past at `now_ms`.
+    #[must_use]
+    pub fn live(&self, now_ms: i64) -> Option<Lived<'_>> {
+        self.life().filter(|life| !life.ends.expiry.is_past(now_ms))
+    }
+
+    /// What is not committed of it.
+    #[must_use]
+    pub fn pending(&self) -> Option<&Pending> {
+        match self {
+            Self::Compact(_) => None,
+            Self::Wide(wide) => wide.entry.pending.as_deref(),
+        }
+    }
+
+    /// Whether nothing is left to remember.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Compact(_) => false,
+            Self::Wide(wide) => wide.entry.is_empty(),
+        }
+    }
+
+    /// The memory that it takes, in bytes; what the allocator rounds up is not known.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let apart = match self {
+            Self::Compact(compact) => compact.bytes(),
+            Self::Wide(wide) => size_of::<Wide>() + wide.bytes_apart(),
+        };
+        size_of::<Self>() + apart
+    }
+
+    /// Changes when its life ends, where it stands if that can be.
+    pub fn set_ends(&mut self, ends: Ends) {
+        if let Self::Compact(compact) = self
+            && compact.set_ends(ends)
+        {
+            return;
+        }
+        self.change(|_, entry| {
+            if let Some(life) = &mut entry.life {
+                (life.expiry, life.recorded, life.touch) = (ends.expiry, ends.recorded, ends.touch);
+            }
+        });
+    }
+
+    /// Changes the key's state in any way; afterwards it is as small as it can be held.
+    pub fn change<T>(&mut self, change: impl FnOnce(&Name, &mut Entry) -> T) -> T {
+        let mut wide = match std::mem::take(self) {
+            Self::Compact(compact) => Box::new(compact.to_wide()),
+            Self::Wide(wide) => wide,
+        };
+        let changed = change(&wide.name, &mut wide.entry);
+        *self = Self::of(wide);
+        changed
+    }
+
+    fn of(wide: Box<Wide>) -> Self {
+        let settled = wide.entry.life.as_ref().filter(|_| wide.entry.pending.is_none());
+        match settled.and_then(|life| Compact::of(&wide.name, life)) {
+            Some(compact) => Self::Compact(compact),
+            None => Self::Wide(wide),
+        }
+    }
+}
+
+impl Default for Slot {
+    /// No key; it stands in the table for none.
+    fn default() -> Self {
+        Self::Compact(Compact::default())
+    }
+}
+
+// The table compares and hashes what it holds by the key alone.
+impl PartialEq for Slot {
+    fn eq(&self, other: &Self) -> bool {
+        self.is(other.database(), other.key())
+    }
+}
+
+impl Eq for Slot {}
+
+impl Hash for Slot {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.database(), self.key()).hash(state);
+    }
+}
+
+impl Wide {
+    fn bytes_apart(&self) -> usize {
+        let value = self.entry.life.as_ref().and_then(|life| life.value.as_ref());
+        SHARED_BYTES + self.name.key.len() + value.map_or(0, |value| SHARED_BYTES + value.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW_MS: i64 = 1_700_000_000_000;
+
+    fn name() -> Name {
+        Name { database: 3, key: Arc::from(&b"sess:a"[..]) }
+    }
+
+    fn life(value: Option<&[u8]>) -> Life {
+        let end = Expiry::at_ms(NOW_MS);
+        let home = Home::Session(2);
+        Life {
+            kind: Kind::String,
+            value: value.map(Arc::from),
+            expiry: end,
+            recorded: end,
+            home,
+            incarnation: 7,
+            touch: None,
+        }
+    }
+
+    fn slot(life: Life) -> Slot {
+        Slot::new(name(), Entry { life: Some(life), pending: None })
+    }
+
+    fn same(slot: &Slot, expected: &Life) {
+        assert!(slot.is(3, b"sess:a") && !slot.is(2, b"sess:a") && !slot.is(3, b"sess:b"));
+        let found = slot.life().expect("a life").to_life();
+        assert_eq!(format!("{found:?}"), format!("{expected:?}"));
+    }
+
+    #[test]
+    fn a_value_is_copied_once_for_a_command_that_names_it_often() {
+        let mut copies = Copies::default();
+        let (one, other) = (Held::Inside(b"1"), Held::Inside(b"2"));
+        let first = [copies.share(1, one), copies.share(2, other), copies.share(3, one)];
+        for (incarnation, held) in [(3, one), (1, one), (2, other), (1, one)] {
+            let again = copies.share(incarnation, held);
+            assert!(Arc::ptr_eq(&again, &first[incarnation as usize - 1]) && *again == *held.bytes());
+        }
+    }
+
+    #[test]
+    fn a_slot_takes_sixteen_bytes_of_the_table() {
+        assert_eq!(size_of::<Slot>(), 16);
+    }
+
+    #[test]
+    fn a_settled_life_is_compact_and_all_of_it_is_kept() {
+        for kind in [Kind::String, Kind::Hash, Kind::Set, Kind::Unreadable] {
+            for value in [None, Some(&b""[..]), Some(b"{}"), Some(&[b'x'; COMPACT_VALUE_BYTES_MAX])] {
+                for home in [Home::Keys, Home::Session(0), Home::Session(u8::MAX)] {
+                    let never = (Expiry::NEVER, Expiry::NEVER);
+                    let lags = (Expiry::at_ms(NOW_MS), Expiry::at_ms(NOW_MS - 60_000));
+                    for (expiry, recorded) in [never, lags] {
+                        for touch in [None, Some(7), Some(6)] {
+                            let expected = Life { kind, home, expiry, recorded, touch, ..life(value) };
+                            let slot = slot(expected.clone());
+                            assert!(matches!(slot, Slot::Compact(_)), "{expected:?}");
+                            same(&slot, &expected);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_wide() {
+        let far = Expiry::at_ms(NOW_MS + i64::from(u32::MAX) + 1);
+        let cases = [
+            life(Some(&[b'x'; COMPACT_VALUE_BYTES_MAX + 1])),
+            Life { expiry: far, ..life(None) },
+            Life { expiry: Expiry::NEVER, ..life(None) },
+            Life { recorded: far, ..life(None) },
+            Life { touch: Some(8), ..life(None) },
+            Life { incarnation: u64::from(u32::MAX) + 1, touch: Some(1), ..life(None) },
+        ];
+        for expected in cases {
+            let slot = slot(expected.clone());
+            assert!(matches!(slot, Slot::Wide(_)), "{expected:?}");
+            same(&slot, &expected);
+        }
+    }
+
+    #[test]
+    fn the_ends_are_changed_where_they_stand_and_else_wide() {
+        let mut slot = slot(life(Some(b"{}")));
+        let later = |ms: i64| Expiry::at_ms(NOW_MS + ms);
+        for (ms, lag_ms, touch, compact) in
+            [(5, 0, None, true), (60_000, 50_000, Some(7), true), (1 << 33, 1 << 33, None, false), (9, 9, None, true)]
+        {
+            let ends = Ends { expiry: later(ms), recorded: later(ms - lag_ms), touch };
+            slot.set_ends(ends);
+            assert_eq!((slot.life().expect("a life").ends, matches!(slot, Slot::Compact(_))), (ends, compact), "{ms}");
+        }
+    }
+
+    #[test]
+    fn what_has_something_under_way_is_wide_and_compact_once_it_is_settled() {
+        let mut slot = slot(life(Some(b"{}")));
+        let ticket = crate::database::unit::Ticket::default();
+        slot.change(|_, entry| entry.mark(&ticket));
+        assert!(slot.pending().is_some_and(|pending| pending.committed.is_some()));
+        slot.change(|_, entry| entry.life = None);
+        assert!(slot.life().is_none() && !slot.is_empty());
+        slot.change(|_, entry| entry.revert());
+        same(&slot, &life(Some(b"{}")));
+        assert!(matches!(slot, Slot::Compact(_)));
+        slot.change(|_, entry| entry.life = None);
+        assert!(slot.is_empty());
+    }
+
+    #[test]
+    fn a_compact_slot_takes_its_key_its_value_and_a_few_numbers() {
+        let bytes = |value| slot(life(value)).bytes() - b"sess:a".len();
+        assert_eq!((bytes(None), bytes(Some(&[b'x'; 300]))), (48, 348));
+    }
+}
