@@ -67,18 +67,21 @@ impl Compact {
     }
 
     /// Its Redis database.
+    #[inline]
     #[must_use]
     pub fn database(&self) -> u8 {
         u8::from_le_bytes(self.number(at::DATABASE))
     }
 
     /// The key's bytes.
+    #[inline]
     #[must_use]
     pub fn key(&self) -> &[u8] {
         self.0.get(at::KEY..self.key_end()).unwrap_or_default()
     }
 
     /// Its life.
+    #[inline]
     #[must_use]
     pub fn life(&self) -> Lived<'_> {
         let state = u8::from_le_bytes(self.number(at::KIND));
@@ -131,13 +134,17 @@ impl Compact {
         u64::from_le_bytes(self.number(at::INCARNATION))
     }
 
+    #[inline]
     fn key_end(&self) -> usize {
         at::KEY + u32::from_le_bytes(self.number(at::KEY_BYTES)) as usize
     }
 
-    // The header is always there but in the place-holder of a slot that is being changed, which nobody looks at.
+    // The header is always there but in the place-holder of a slot that is being changed, which nobody looks at. Read whole, it
+    // is checked once.
+    #[inline]
     fn number<const N: usize>(&self, at: usize) -> [u8; N] {
-        self.0.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or([0; N])
+        let header: &[u8; at::KEY] = self.0.first_chunk().unwrap_or(&[0; at::KEY]);
+        header.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or([0; N])
     }
 
     fn set_number<const N: usize>(&mut self, at: usize, number: [u8; N]) {

@@ -2,10 +2,9 @@
 //! key, the value) behind 16 bytes of the table, so that many sessions fit into memory and a look-up waits for it seldom. A
 //! key that has something under way, or whose value is large, is held wide, as an [`Entry`].
 
+use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-
-use ahash::AHashMap;
 
 use super::compact::Compact;
 use super::entry::{Entry, Life, Name, Pending};
@@ -96,7 +95,7 @@ impl Held<'_> {
 #[derive(Debug, Default)]
 pub struct Copies {
     last: Option<(u64, Value)>,
-    earlier: AHashMap<u64, Value>,
+    earlier: BTreeMap<u64, Value>,
 }
 
 impl Copies {
@@ -146,6 +145,7 @@ impl Slot {
     }
 
     /// Its Redis database.
+    #[inline]
     #[must_use]
     pub fn database(&self) -> u8 {
         match self {
@@ -155,6 +155,7 @@ impl Slot {
     }
 
     /// The key's bytes.
+    #[inline]
     #[must_use]
     pub fn key(&self) -> &[u8] {
         match self {
@@ -173,12 +174,14 @@ impl Slot {
     }
 
     /// Whether it is this key.
+    #[inline]
     #[must_use]
     pub fn is(&self, database: u8, key: &[u8]) -> bool {
         self.database() == database && self.key() == key
     }
 
     /// The newest life; `None` for a tombstone.
+    #[inline]
     #[must_use]
     pub fn life(&self) -> Option<Lived<'_>> {
         match self {
@@ -188,6 +191,7 @@ impl Slot {
     }
 
     /// The life, if it is not past at `now_ms`.
+    #[inline]
     #[must_use]
     pub fn live(&self, now_ms: i64) -> Option<Lived<'_>> {
         self.life().filter(|life| !life.ends.expiry.is_past(now_ms))
