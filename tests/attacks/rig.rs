@@ -1,5 +1,6 @@
 //! Runs one attack on each server and measures what it did to the server and to the neighbour.
 
+use std::cell::Cell;
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
@@ -13,6 +14,9 @@ use crate::support::sojourn::Sojourn;
 
 /// No request of the neighbour may take longer while Sojourn is attacked, on a busy machine and in a debug build.
 const NEIGHBOUR_MAX: Duration = Duration::from_secs(2);
+
+/// A redis-server that is durable before it replies.
+pub const AOF_ALWAYS: [&str; 6] = ["--save", "", "--appendonly", "yes", "--appendfsync", "always"];
 
 const MEBIBYTE: f64 = 1024.0 * 1024.0;
 
@@ -134,6 +138,17 @@ impl<'a> Attack<'a> {
         let own: Vec<&str> = self.settings.iter().chain(self.own_settings).copied().collect();
         let settings = [&["--save", "", "--appendonly", "no"], self.settings].concat();
         self.compare(&|| Sojourn::start("memory://", &own), &settings)
+    }
+
+    /// The same with files, both servers durable before they reply: with `memory://` Sojourn's memory holds each record twice.
+    pub fn carry_out_on_files(&self) -> (Figures, Option<Figures>) {
+        let (folder, rounds) = (tempfile::tempdir().expect("a folder"), Cell::new(0));
+        let start = || {
+            let round = rounds.replace(rounds.get() + 1);
+            let url = format!("sqlite://{}/{round}.db", folder.path().display());
+            Sojourn::start(&url, &[])
+        };
+        self.compare(&start, &AOF_ALWAYS)
     }
 
     /// The same with a Sojourn and a redis-server of the caller's choice, started anew in each round.

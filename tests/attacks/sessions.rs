@@ -4,13 +4,9 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::postgres::PostgresServer;
-use crate::rig::{Aftermath, Attack, Subject, duration, is_full, so_many, wait_until};
+use crate::rig::{AOF_ALWAYS, Aftermath, Attack, Subject, duration, is_full, so_many, wait_until};
 use crate::support::resp::{Connection, Frame, encode};
 use crate::support::sojourn::Sojourn;
-
-/// redis-server as durable as Sojourn.
-const AOF_ALWAYS: [&str; 6] = ["--save", "", "--appendonly", "yes", "--appendfsync", "always"];
-
 /// Pipelines a command a hundred at a time, as long as an attack lasts; answers how often, with the replies' first bytes
 /// checked.
 fn flood(address: SocketAddr, kind: u8, command: impl Fn(usize) -> Vec<u8>) -> usize {
