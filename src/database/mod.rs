@@ -29,7 +29,7 @@ use crate::clock::Expiry;
 pub use kind::Kind;
 pub use placement::{Home, SessionTable, SessionTables};
 
-/// A value as stored: any bytes, shared between memory, queue and reply.
+/// A value as stored: any bytes, shared between queue and reply, and with memory while its key is held wide.
 pub type Value = Arc<[u8]>;
 
 /// A value as found in a table, and what it is.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::entry::{Entry, Life, Name};
+use super::entry::{Entry, Name};
 use super::slot::{COMPACT_VALUE_BYTES_MAX, Ends, Held, Lived, Wide};
 use crate::clock::Expiry;
 use crate::database::{Home, Kind};
@@ -37,9 +37,10 @@ const HOT: u8 = 0x80;
 pub struct Compact(Box<[u8]>);
 
 impl Compact {
-    /// A key and its life; `None` if the value is large or a number does not fit.
+    /// A key and its state; `None` if something is under way or nothing is left, the value is large or a number does not fit.
     #[must_use]
-    pub fn of(name: &Name, life: &Life) -> Option<Self> {
+    pub fn of(name: &Name, entry: &Entry) -> Option<Self> {
+        let life = entry.life.as_ref().filter(|_| entry.pending.is_none())?;
         let value = life.value.as_deref();
         let value_bytes = value.map_or(0, <[u8]>::len);
         if value_bytes > COMPACT_VALUE_BYTES_MAX {

@@ -76,15 +76,9 @@ impl Entry {
         self.life.as_ref().map(|life| life.expiry)
     }
 
-    /// The database has a new end of its committed life, if that is still this incarnation.
-    pub fn note_recorded(&mut self, incarnation: u64, recorded: Expiry) {
-        let committed = match &mut self.pending {
-            Some(pending) => &mut pending.committed,
-            None => &mut self.life,
-        };
-        if let Some(life) = committed.as_mut().filter(|life| life.incarnation == incarnation) {
-            life.recorded = recorded;
-        }
+    /// The life that would come back if what is under way failed.
+    pub fn committed_mut(&mut self) -> Option<&mut Life> {
+        self.pending.as_mut()?.committed.as_mut()
     }
 
     /// Whether nothing is left to remember.

@@ -136,7 +136,7 @@ impl Locked<'_> {
         self.shard(spot.shard)?.find(spot.hash, |(slot, ())| slot.is(database, key)).map(|(slot, ())| slot)
     }
 
-    /// The same, to change its ends.
+    /// The same, to change it; whoever may leave nothing of it uses [`Locked::change`].
     pub fn slot_mut(&mut self, spot: Spot, database: u8, key: &[u8]) -> Option<&mut Slot> {
         let shard = self.shard_mut(spot.shard)?;
         shard.find_mut(spot.hash, |(slot, ())| slot.is(database, key)).map(|(slot, ())| slot)
@@ -163,7 +163,7 @@ impl Locked<'_> {
         debug_assert!(self.holds(spot.shard), "a key is added to a shard that is not locked");
         let hasher = self.hot.map.hasher().clone();
         if let Some(shard) = self.shard_mut(spot.shard) {
-            let hash = |(slot, ()): &(Slot, ())| hasher.hash_one((slot.database(), slot.key()));
+            let hash = |(slot, ()): &(Slot, ())| hasher.hash_one(slot);
             shard.insert_unique(spot.hash, (Slot::new(name, entry), ()), hash);
         }
     }

@@ -3,7 +3,7 @@
 //! does not exist unless it is so.
 
 pub mod collection;
-pub mod compact;
+mod compact;
 pub mod counts;
 pub mod entry;
 pub mod events;
@@ -117,7 +117,7 @@ impl Keyspace {
         Keys::new(self, locked, database, now_ms)
     }
 
-    /// Looks these keys up for nothing but to have them in the processor's cache. A look-up waits for memory some five
+    /// Looks these keys up for nothing but to have them in the processor's cache. A look-up waits for memory some four
     /// times, each for what the one before it has brought; those of several keys wait side by side, but only while no
     /// locked instruction stands between them. So a pipeline's keys are looked up here, with all locks taken beforehand.
     pub fn prefetch(&self, keys: &[(u8, &[u8])]) {

@@ -2,6 +2,7 @@
 //! waits for; a later one goes on waiting.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Keyspace;
@@ -72,7 +73,10 @@ impl Memory for Keyspace {
             }
             self.with_slot(id, |slot| {
                 if slot.pending().is_some() {
-                    slot.change(|_, entry| entry.note_recorded(touch.incarnation, touch.expiry));
+                    slot.change(|_, entry| {
+                        let committed = entry.committed_mut().filter(|life| life.incarnation == touch.incarnation);
+                        committed.into_iter().for_each(|life| life.recorded = touch.expiry);
+                    });
                 } else if let Some(life) = slot.life().filter(|life| life.incarnation == touch.incarnation) {
                     slot.set_ends(Ends { recorded: touch.expiry, ..life.ends });
                 }
@@ -87,7 +91,8 @@ impl Memory for Keyspace {
                 let life = slot.life().filter(|life| life.incarnation == touch.incarnation);
                 if let Some(ends) = life.map(|life| life.ends).filter(|ends| ends.touch.is_none()) {
                     slot.set_ends(Ends { touch: Some(touch.incarnation), ..ends });
-                    self.touches.add(slot.name(), touch.incarnation, due_ms);
+                    let name = Name { database: touch.id.database, key: Arc::clone(&touch.id.key) };
+                    self.touches.add(name, touch.incarnation, due_ms);
                 }
             });
         }
@@ -102,6 +107,7 @@ impl Keyspace {
         let spot = self.hot.spot(id.database, &id.key);
         let mut locked = self.hot.lock_shard(spot.shard);
         if locked.slot(spot, id.database, &id.key).is_none_or(|slot| slot.pending().is_none()) {
+            // It is settled already, and stays as small as it is.
             return;
         }
         locked.change(spot, id.database, &id.key, |_, entry| match &mut entry.pending {
@@ -111,7 +117,8 @@ impl Keyspace {
                     pending.committed = None;
                 }
             }
-            Some(_) | None => {
+            None => {}
+            Some(_) => {
                 entry.pending = None;
                 if gone {
                     let life = entry.life.take();

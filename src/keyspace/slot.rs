@@ -14,6 +14,9 @@ use crate::database::{Home, Kind, Value};
 /// Values beyond this stay apart: a reply shares them, where it copies one that stands with its key.
 pub const COMPACT_VALUE_BYTES_MAX: usize = 2_048;
 
+/// A command keeps no more of what it has read than this, in bytes; an EXEC may read all there is.
+const COPIES_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// What an `Arc` takes besides its content: two counts.
 const SHARED_BYTES: usize = 2 * size_of::<usize>();
 
@@ -70,10 +73,10 @@ pub enum Held<'a> {
     Apart(&'a Value),
 }
 
-impl Held<'_> {
+impl<'a> Held<'a> {
     /// Its bytes.
     #[must_use]
-    pub fn bytes(&self) -> &[u8] {
+    pub fn bytes(self) -> &'a [u8] {
         match self {
             Self::Inside(bytes) => bytes,
             Self::Apart(value) => value,
@@ -90,12 +93,13 @@ impl Held<'_> {
     }
 }
 
-/// The values that one command has read, each copied once however often it is named. The keys are locked meanwhile, so an
-/// incarnation has one value.
+/// Values that one command has read: one that it names again and again is not copied each time. An incarnation has one value
+/// as long as its key is compact: what the command itself changes is wide from then on.
 #[derive(Debug, Default)]
 pub struct Copies {
     last: Option<(u64, Value)>,
     earlier: BTreeMap<u64, Value>,
+    bytes: usize,
 }
 
 impl Copies {
@@ -110,6 +114,10 @@ impl Copies {
             return Arc::clone(value);
         }
         let value = held.share();
+        self.bytes += value.len();
+        if self.bytes > COPIES_BYTES_MAX {
+            (self.bytes, self.earlier) = (value.len(), BTreeMap::new());
+        }
         self.earlier.extend(self.last.replace((incarnation, Arc::clone(&value))));
         value
     }
@@ -141,7 +149,10 @@ impl Slot {
     /// A key, as small as it can be held.
     #[must_use]
     pub fn new(name: Name, entry: Entry) -> Self {
-        Self::of(Box::new(Wide { name, entry }))
+        match Compact::of(&name, &entry) {
+            Some(compact) => Self::Compact(compact),
+            None => Self::Wide(Box::new(Wide { name, entry })),
+        }
     }
 
     /// Its Redis database.
@@ -246,16 +257,11 @@ impl Slot {
             Self::Wide(wide) => wide,
         };
         let changed = change(&wide.name, &mut wide.entry);
-        *self = Self::of(wide);
-        changed
-    }
-
-    fn of(wide: Box<Wide>) -> Self {
-        let settled = wide.entry.life.as_ref().filter(|_| wide.entry.pending.is_none());
-        match settled.and_then(|life| Compact::of(&wide.name, life)) {
+        *self = match Compact::of(&wide.name, &wide.entry) {
             Some(compact) => Self::Compact(compact),
             None => Self::Wide(wide),
-        }
+        };
+        changed
     }
 }
 
@@ -266,7 +272,7 @@ impl Default for Slot {
     }
 }
 
-// The table compares and hashes what it holds by the key alone.
+// DashMap asks for these; the hash is that of `Hot::spot`.
 impl PartialEq for Slot {
     fn eq(&self, other: &Self) -> bool {
         self.is(other.database(), other.key())
@@ -331,6 +337,18 @@ mod tests {
             let again = copies.share(incarnation, held);
             assert!(Arc::ptr_eq(&again, &first[incarnation as usize - 1]) && *again == *held.bytes());
         }
+        let large = vec![b'x'; COPIES_BYTES_MAX / 100];
+        for incarnation in 4..=1_000 {
+            copies.share(incarnation, Held::Inside(&large));
+            let kept: usize = copies
+                .earlier
+                .values()
+                .chain(copies.last.iter().map(|(_, value)| value))
+                .map(|value| value.len())
+                .sum();
+            assert!(kept <= COPIES_BYTES_MAX + large.len(), "{kept} bytes");
+        }
+        assert_eq!(*copies.share(1, one), *b"1", "one that was forgotten is copied again");
     }
 
     #[test]

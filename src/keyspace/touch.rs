@@ -12,8 +12,8 @@ use crate::clock::Expiry;
 /// A touch lags at most a tenth of the new TTL, so that a crash never costs a short session much of its life.
 const TTL_SHARE: i64 = 10;
 
-/// Touches are gathered in slots of this length: one flush takes all that are due.
-const SLOT_MS: i64 = 250;
+/// Touches are gathered in spans of this length: one flush takes all that are due.
+const SPAN_MS: i64 = 250;
 
 /// A key in the queue, and the incarnation under which it was queued.
 pub type Touched = (Name, u64);
@@ -59,7 +59,7 @@ impl Touches {
 
     /// Adds a key, due at `due_ms`.
     pub fn add(&self, name: Name, incarnation: u64, due_ms: i64) {
-        self.due.lock().entry(due_ms.div_euclid(SLOT_MS)).or_default().push((name, incarnation));
+        self.due.lock().entry(due_ms.div_euclid(SPAN_MS)).or_default().push((name, incarnation));
     }
 
     /// Takes up to `limit` keys that are due at `now_ms`.
@@ -68,14 +68,14 @@ impl Touches {
         let mut due = self.due.lock();
         let mut taken = Vec::new();
         while taken.len() < limit
-            && let Some(mut slot) = due.first_entry()
-            && *slot.key() <= now_ms.div_euclid(SLOT_MS)
+            && let Some(mut span) = due.first_entry()
+            && *span.key() <= now_ms.div_euclid(SPAN_MS)
         {
-            let keys = slot.get_mut();
+            let keys = span.get_mut();
             let keep = keys.len().saturating_sub(limit - taken.len());
             taken.extend(keys.drain(keep..));
             if keys.is_empty() {
-                slot.remove();
+                span.remove();
             }
         }
         taken

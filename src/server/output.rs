@@ -1,6 +1,6 @@
 //! What one connection has yet to send: replies that wait for their tickets, replies that wait for the client to read, and
 //! the bytes of those whose turn it is. Only a bounded piece is ever written out beforehand; the rest stays a list of
-//! values that memory holds anyway. It must never send a reply before those ahead of it.
+//! values, of which the large ones are those that memory holds anyway. It must never send a reply before those ahead of it.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

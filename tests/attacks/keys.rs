@@ -197,7 +197,7 @@ fn colliding_keys() {
         let count = so_many(20_000, 200_000);
         let mut others: Vec<Vec<u8>> = (0..count).map(|number| format!("{number:0>34}").into_bytes()).collect();
         let mut chosen = [colliding(["Aa", "BB"], count / 2), colliding(["Ab", "BA"], count / 2)].concat();
-        // The index of a database takes keys in their order faster than others; that is not what is measured.
+        // A table takes keys in their order faster than others; that is not what is measured.
         fastrand::shuffle(&mut others);
         fastrand::shuffle(&mut chosen);
         let time = |keys: &[Vec<u8>]| {
@@ -212,5 +212,5 @@ fn colliding_keys() {
         write!(attacker, "{ratio:.2} times the time of other keys").expect("a string takes all");
         Aftermath { attacker, held: 1 }
     })
-    .carry_out_on_files();
+    .carry_out();
 }

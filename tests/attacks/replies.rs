@@ -83,6 +83,30 @@ fn one_key_many_times() {
     );
 }
 
+/// Values of a session's size stand with their keys and are copied for a reply: each once, however often it is named.
+#[test]
+fn many_keys_many_times() {
+    const KEYS: usize = 4_000;
+    let times = so_many(10, 100);
+    let what = format!("one MGET that names each of {KEYS} values of 2 000 bytes {times} times, and is not read");
+    let (sojourn, _) = Attack::new("many_keys_many_times", what, |subject| {
+        let names: Vec<String> = (0..KEYS).map(|number| format!("sess:{number}")).collect();
+        let value = "x".repeat(2_000);
+        let mut planted = vec!["MSET"];
+        planted.extend(names.iter().flat_map(|name| [name.as_str(), &value]));
+        assert_eq!(subject.connect().call(&planted).expect("a reply"), Frame::Line(b'+', b"OK".to_vec()));
+        let streams = hold(subject, 1);
+        let names = std::iter::repeat_n(&names, so_many(10, 100)).flatten().map(String::as_str);
+        let words: Vec<&str> = std::iter::once("MGET").chain(names).collect();
+        (&streams[0]).write_all(&encode(&words)).expect("sent");
+        send_and_ignore(&streams, b"");
+        Aftermath { attacker: "held, waits for itself".to_owned(), held: count_open(&streams) }
+    })
+    .carry_out();
+    // The values themselves came, too, twice with `memory://`, and as often again the request.
+    assert!(sojourn.grown_bytes < so_many(64 << 20, 96 << 20), "{} bytes", sojourn.grown_bytes);
+}
+
 #[test]
 fn one_key_a_million_times() {
     let times = so_many(200_000, 1_000_000);

@@ -135,9 +135,12 @@ impl<'a> Attack<'a> {
 
     /// Runs it on both servers, and prints their rows; answers Sojourn's figures, and redis-server's if it is not spared.
     pub fn carry_out(&self) -> (Figures, Option<Figures>) {
-        let own: Vec<&str> = self.settings.iter().chain(self.own_settings).copied().collect();
         let settings = [&["--save", "", "--appendonly", "no"], self.settings].concat();
-        self.compare(&|| Sojourn::start("memory://", &own), &settings)
+        self.compare(&|| Sojourn::start("memory://", &self.own_arguments()), &settings)
+    }
+
+    fn own_arguments(&self) -> Vec<&str> {
+        self.settings.iter().chain(self.own_settings).copied().collect()
     }
 
     /// The same with files, both servers durable before they reply: with `memory://` Sojourn's memory holds each record twice.
@@ -146,9 +149,9 @@ impl<'a> Attack<'a> {
         let start = || {
             let round = rounds.replace(rounds.get() + 1);
             let url = format!("sqlite://{}/{round}.db", folder.path().display());
-            Sojourn::start(&url, &[])
+            Sojourn::start(&url, &self.own_arguments())
         };
-        self.compare(&start, &AOF_ALWAYS)
+        self.compare(&start, &[&AOF_ALWAYS, self.settings].concat())
     }
 
     /// The same with a Sojourn and a redis-server of the caller's choice, started anew in each round.

@@ -7,6 +7,7 @@ use crate::postgres::PostgresServer;
 use crate::rig::{AOF_ALWAYS, Aftermath, Attack, Subject, duration, is_full, so_many, wait_until};
 use crate::support::resp::{Connection, Frame, encode};
 use crate::support::sojourn::Sojourn;
+
 /// Pipelines a command a hundred at a time, as long as an attack lasts; answers how often, with the replies' first bytes
 /// checked.
 fn flood(address: SocketAddr, kind: u8, command: impl Fn(usize) -> Vec<u8>) -> usize {

@@ -158,16 +158,15 @@ impl Keys<'_> {
         if is_empty {
             return self.delete(key).map(|_was_there| ());
         }
-        let (before, expiry) = match self.look(key) {
-            Some(life) => (life.value.filter(|_| life.kind == kind).map(Held::share), life.ends.expiry),
-            None => (None, Expiry::NEVER),
-        };
+        let life = self.look(key);
+        let before = life.and_then(|life| life.value.filter(|_| life.kind == kind)).map(Held::bytes);
+        let (before_bytes, is_same) = (before.map_or(0, <[u8]>::len), before == Some(&**bytes));
+        let expiry = life.map_or(Expiry::NEVER, |life| life.ends.expiry);
         // One that was allowed to grow larger may still shrink.
-        let bytes_max = self.keyspace.value_bytes_max().max(before.as_ref().map_or(0, |before| before.len()));
-        if bytes.len() > bytes_max {
+        if bytes.len() > self.keyspace.value_bytes_max().max(before_bytes) {
             return Err(KeysError::TooLarge);
         }
-        if before.as_ref() == Some(bytes) {
+        if is_same {
             // There is nothing to commit, but for WATCH it is a change, as in Redis.
             self.keyspace.watches.changed(self.database, key);
             return Ok(());
