@@ -189,6 +189,14 @@ impl Client {
         self.subscriptions.is_some()
     }
 
+    /// Whether all that it listens to is allowed.
+    #[must_use]
+    pub fn listens_only_to(&self, allows: impl Fn(Listening, &[u8]) -> bool) -> bool {
+        let kinds = [Listening::Channel, Listening::Pattern];
+        let all = |subscriptions: &Subscriptions, kind| subscriptions.all(kind).iter().all(|name| allows(kind, name));
+        self.subscriptions.as_ref().is_none_or(|subscriptions| kinds.into_iter().all(|kind| all(subscriptions, kind)))
+    }
+
     /// Where its messages are, if it listens.
     #[must_use]
     pub fn mailbox(&self) -> Option<&Mailbox> {

@@ -4,7 +4,7 @@
 pub mod category;
 pub mod describe;
 mod file;
-mod listeners;
+pub(super) mod listeners;
 mod log;
 pub mod permission;
 pub mod rules;

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 
+use super::acl::listeners;
 use super::error::CommandError;
 use super::help;
 use super::table::{self, CommandResult, Flag, Group, Handler, KeyPositions, Loads, Row};
@@ -221,6 +222,7 @@ fn listen(app: &App, client: &mut Client, request: &Request, kind: Listening, wo
         frames.push(confirmation(word, Reply::Bulk(name.clone()), subscriptions.total()));
     }
     client.note_subscriptions();
+    listeners::recheck(app, client);
     Ok(Reply::Frames(frames))
 }
 
