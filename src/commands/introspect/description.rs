@@ -5,8 +5,8 @@ use super::super::table::{Flag, KeyPositions, Loads, Row, full_name};
 use super::arguments;
 use crate::protocol::Reply;
 
-/// The flags under Redis's names, in Redis's order. Redis's others (`allow_busy`, `no_async_loading`, `skip_slowlog`) have
-/// no meaning here.
+/// The flags under Redis's names, in Redis's order. Redis's others (`allow_busy`, `no_async_loading`) have no
+/// meaning here.
 const FLAG_NAMES: &[(Flag, &[&str])] = &[
     (Flag::Write, &["write"]),
     (Flag::Readonly, &["readonly"]),
@@ -16,6 +16,7 @@ const FLAG_NAMES: &[(Flag, &[&str])] = &[
     (Flag::NoScript, &["noscript"]),
     // Redis can be stale without loading; nothing here can.
     (Flag::Loading, &["loading", "stale"]),
+    (Flag::SkipSlowLog, &["skip_slowlog"]),
     (Flag::Fast, &["fast"]),
     (Flag::NoAuth, &["no_auth"]),
     (Flag::NoMulti, &["no_multi"]),
