@@ -30,8 +30,9 @@ pub struct SlowCommand {
     pub client_name: String,
 }
 
-/// All that are remembered.
+/// All that are remembered. Every command looks at the threshold, which nobody writes beside it.
 #[derive(Debug)]
+#[repr(align(64))]
 pub struct SlowLog {
     slower_than_us: AtomicU64,
     kept: Mutex<Kept>,

@@ -2,7 +2,7 @@
 //! long.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -65,11 +65,14 @@ pub struct History {
     pub worst_ms: u64,
 }
 
-/// The histories of all events.
+/// The histories of all events. Every command looks at the first two numbers, which nobody writes beside it: no cache line is shared
+/// with what commands count.
 #[derive(Debug, Default)]
+#[repr(align(64))]
 pub struct Latency {
     /// From so many milliseconds on something counts; 0 for never.
     threshold_ms: AtomicU64,
+    counts_calls: AtomicBool,
     histories: Mutex<[History; Event::ALL.len()]>,
     clock: Clock,
 }
@@ -78,6 +81,17 @@ impl Latency {
     /// From so many milliseconds on something counts; 0 for never.
     pub fn set_threshold_ms(&self, threshold_ms: u64) {
         self.threshold_ms.store(threshold_ms, Ordering::Relaxed);
+    }
+
+    /// Counts how long each call takes, or does not (`latency-tracking`).
+    pub fn set_counts_calls(&self, counts_calls: bool) {
+        self.counts_calls.store(counts_calls, Ordering::Relaxed);
+    }
+
+    /// Whether it is counted how long each call takes.
+    #[must_use]
+    pub fn counts_calls(&self) -> bool {
+        self.counts_calls.load(Ordering::Relaxed)
     }
 
     /// Whether something that took so long counts.

@@ -2,7 +2,6 @@
 //! counters that Prometheus shows. Labels come from closed sets (commands, error codes, database numbers), never from
 //! what a client sent.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ::metrics::Unit;
@@ -100,7 +99,6 @@ macro_rules! catalogue {
             pub commands: Vec<CommandStats>,
             /// What took long.
             pub latency: Latency,
-            tracks_durations: AtomicBool,
             errors: [Counter; ERROR_CODES.len()],
             started: Instant,
             sampled: Mutex<(Instant, u64)>,
@@ -123,7 +121,6 @@ macro_rules! catalogue {
                     keys_with_expiry: Default::default(),
                     commands: command_names.iter().map(|name| CommandStats::new(name)).collect(),
                     latency: Latency::default(),
-                    tracks_durations: AtomicBool::new(true),
                     errors: Default::default(),
                     started,
                     sampled: Mutex::new((started, 0)),
@@ -289,13 +286,8 @@ pub fn described() -> impl Iterator<Item = &'static Described> {
 impl Metrics {
     /// Follows a change of the settings.
     pub fn follow(&self, settings: &Settings) {
-        self.tracks_durations.store(settings.latency_tracking, Ordering::Relaxed);
+        self.latency.set_counts_calls(settings.latency_tracking);
         self.latency.set_threshold_ms(settings.latency_monitor_threshold_ms);
-    }
-
-    /// Whether it is counted how long each call takes (`latency-tracking`).
-    pub fn tracks_durations(&self) -> bool {
-        self.tracks_durations.load(Ordering::Relaxed)
     }
 
     /// Counts a call of the command at this position.
@@ -304,7 +296,7 @@ impl Metrics {
         let Some(stats) = self.commands.get(position) else { return };
         stats.calls.increment();
         stats.microseconds.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
-        if self.tracks_durations() {
+        if self.latency.counts_calls() {
             stats.durations.record(took);
         }
         if failed {

@@ -68,7 +68,7 @@ pub(super) fn errors(app: &App, lines: &mut Lines) {
 
 /// `# Latencystats`: what a share of the calls of each command took at most, in microseconds.
 pub(super) fn latencies(app: &App, lines: &mut Lines) {
-    if !app.metrics.tracks_durations() {
+    if !app.metrics.latency.counts_calls() {
         return;
     }
     let percentiles = app.settings.read().latency_percentiles.clone();

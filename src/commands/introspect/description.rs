@@ -1,7 +1,7 @@
 //! A row as COMMAND INFO and COMMAND DOCS describe it. What it says must follow from the row alone.
 
 use super::super::acl::category;
-use super::super::table::{Flag, KeyPositions, Loads, Row, full_name};
+use super::super::table::{Flag, Handler, KeyPositions, Loads, Row, full_name};
 use super::arguments;
 use crate::protocol::Reply;
 
@@ -64,6 +64,10 @@ fn words(words: &[&'static str]) -> Reply {
 fn flags(row: &Row) -> Vec<&'static str> {
     let mut flags: Vec<_> =
         FLAG_NAMES.iter().filter(|(flag, _)| row.has(*flag)).flat_map(|(_, names)| names.iter().copied()).collect();
+    if matches!(row.handler, Handler::Script(_)) {
+        // It is shown before what it calls, and not with the others when it has ended.
+        flags.push("skip_monitor");
+    }
     if matches!(row.keys, KeyPositions::Counted { .. }) {
         flags.extend(["no_mandatory_keys", "movablekeys"]);
     }
