@@ -1,5 +1,6 @@
 //! Who watches what all clients do (MONITOR). A line tells of a command that was executed, never of what became of it: it does
-//! not wait for a commit, as the reply does. Whoever executes a command never waits for a monitor, and while there is none
+//! not wait for a commit, as the reply does, and lines of several connections may come in another order than their commands,
+//! which no lock spans. Whoever executes a command never waits for a monitor, and while there is none
 //! it pays for one look at a number.
 
 use std::collections::BTreeMap;
