@@ -8,6 +8,7 @@ pub mod database_url;
 mod document;
 mod event_classes;
 mod load;
+mod observation;
 mod reading;
 mod rows;
 mod runtime;
@@ -24,8 +25,9 @@ pub use database_url::{each_host, masked_url};
 pub use document::markdown_table;
 pub use event_classes::{EventClass, EventClasses};
 pub use load::{ConfigError, load};
+pub use observation::Percentile;
 pub use rows::{Changes, ROWS, Row};
-pub use runtime::{SetError, matching, set, set_all};
+pub use runtime::{SetError, is_known, is_secret, matching, set, set_all};
 pub use tls::{TlsAuthClients, TlsProtocol, TlsSettings};
 pub use value::{Choice, Given, Invalid, Secret, Syntax};
 
@@ -144,6 +146,11 @@ pub struct Settings {
     pub prune_batch: u32,
     pub shutdown_timeout: Duration,
     pub busy_reply_threshold_ms: u32,
+    pub slowlog_log_slower_than_us: i64,
+    pub slowlog_max_len: usize,
+    pub latency_monitor_threshold_ms: u64,
+    pub latency_tracking: bool,
+    pub latency_percentiles: Vec<Percentile>,
 }
 
 impl Settings {
@@ -184,6 +191,11 @@ impl Settings {
             prune_batch: 0,
             shutdown_timeout: Duration::ZERO,
             busy_reply_threshold_ms: 0,
+            slowlog_log_slower_than_us: 0,
+            slowlog_max_len: 0,
+            latency_monitor_threshold_ms: 0,
+            latency_tracking: false,
+            latency_percentiles: Vec::new(),
         }
     }
 

@@ -69,14 +69,15 @@ fn rows_follow_the_rules_of_rows() {
 fn bounds_hold_at_their_edges() {
     for row in ROWS {
         let (min, max, unit) = match row.syntax {
-            Syntax::Integer { min, max } | Syntax::Bytes { min, max } => (min, max, ""),
-            Syntax::Duration { min_ms, max_ms } => (min_ms, max_ms, "ms"),
+            Syntax::Integer { min, max } => (i128::from(min), i128::from(max), ""),
+            Syntax::Bytes { min, max } => (min.into(), max.into(), ""),
+            Syntax::Duration { min_ms, max_ms } => (min_ms.into(), max_ms.into(), "ms"),
             Syntax::Choice(_) | Syntax::YesNo | Syntax::Text { .. } | Syntax::List { .. } => continue,
         };
         let takes = |value: i128| row.parse_into(&mut Settings::default(), &format!("{value}{unit}")).is_ok();
-        assert!(takes(min.into()) && takes(max.into()), "{} takes its bounds", row.name);
-        assert!(!takes(i128::from(min) - 1), "{} below", row.name);
-        assert!(!takes(i128::from(max) + 1), "{} above", row.name);
+        assert!(takes(min) && takes(max), "{} takes its bounds", row.name);
+        assert!(!takes(min - 1), "{} below", row.name);
+        assert!(!takes(max + 1), "{} above", row.name);
     }
 }
 
@@ -293,6 +294,12 @@ fn config_get_shows_every_setting() {
     let asked = ["databases", "maxclients", "maxmemory", "save", "appendonly", "timeout", "replica-read-only"];
     let also = ["notify-keyspace-events", "slowlog-max-len", "client-output-buffer-limit", "io-threads"];
     assert!(asked.iter().chain(&also).all(|wanted| all.iter().any(|(name, _)| name == wanted)));
+}
+
+#[test]
+fn a_file_may_use_the_older_name_of_a_setting() {
+    let settings = served(&["--config", "x.toml"], &[], "lua-time-limit = 7\n").settings;
+    assert_eq!(settings.busy_reply_threshold_ms, 7);
 }
 
 #[test]

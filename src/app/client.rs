@@ -7,7 +7,9 @@ use bytes::{Bytes, BytesMut};
 
 use super::clients::ClientInfo;
 use super::login::Login;
-use super::pubsub::{Listening, Mailbox, Subscriptions};
+use super::mailbox::Mailbox;
+use super::monitors::{Monitoring, Monitors, Untold};
+use super::pubsub::{Listening, PubSub, Subscriptions};
 use super::users::Users;
 use crate::database::unit::{Outcome, Ticket};
 use crate::keyspace::events::Messages;
@@ -31,6 +33,12 @@ pub struct Client {
     pub watch: Watch,
     /// What it listens to; `None` when it listens to nothing.
     pub subscriptions: Option<Box<Subscriptions>>,
+    /// Its watch over what all clients do (MONITOR); `None` when it does not watch.
+    monitoring: Option<Monitoring>,
+    /// Where its messages are; `None` when it listens to nothing and watches nobody.
+    mailbox: Option<Arc<Mailbox>>,
+    /// What monitors will be told of the command under way.
+    pub untold: Untold,
     /// What the EXEC or script under way publishes, which waits for its commit; `None` outside.
     pub unpublished: Option<Messages>,
     /// Closes the connection once the replies so far are sent (QUIT).
@@ -175,6 +183,9 @@ impl Client {
             transaction: None,
             watch: Watch::default(),
             subscriptions: None,
+            monitoring: None,
+            mailbox: None,
+            untold: Untold::default(),
             unpublished: None,
             close_after_reply: false,
             overruns: false,
@@ -189,10 +200,52 @@ impl Client {
         self.subscriptions.is_some()
     }
 
-    /// Where its messages are, if it listens.
+    /// Whether all that it listens to is allowed.
+    #[must_use]
+    pub fn listens_only_to(&self, allows: impl Fn(Listening, &[u8]) -> bool) -> bool {
+        let kinds = [Listening::Channel, Listening::Pattern];
+        let all = |subscriptions: &Subscriptions, kind| subscriptions.all(kind).iter().all(|name| allows(kind, name));
+        self.subscriptions.as_ref().is_none_or(|subscriptions| kinds.into_iter().all(|kind| all(subscriptions, kind)))
+    }
+
+    /// Where its messages are, if any may come: it listens, or is a monitor.
     #[must_use]
     pub fn mailbox(&self) -> Option<&Mailbox> {
-        self.subscriptions.as_ref().map(|subscriptions| &**subscriptions.mailbox())
+        self.mailbox.as_deref()
+    }
+
+    /// What it listens to, or nothing yet.
+    pub fn subscriptions_of(&mut self, pubsub: &Arc<PubSub>) -> &mut Subscriptions {
+        let mailbox = self.mailbox.get_or_insert_default();
+        let new = || Box::new(Subscriptions::new(Arc::clone(pubsub), self.info.id, Arc::clone(mailbox)));
+        self.subscriptions.get_or_insert_with(new)
+    }
+
+    /// Watches from now on what all clients do.
+    pub fn monitor(&mut self, monitors: &Arc<Monitors>) {
+        let mailbox = Arc::clone(self.mailbox.get_or_insert_default());
+        self.monitoring = Some(monitors.add(self.info.id, mailbox));
+        self.info.shown.lock().monitors = true;
+    }
+
+    /// Whether it watches what all clients do.
+    #[must_use]
+    pub const fn is_monitor(&self) -> bool {
+        self.monitoring.is_some()
+    }
+
+    /// Watches nobody any more (RESET, QUIT).
+    pub fn stop_monitoring(&mut self) {
+        if self.monitoring.take().is_some() {
+            self.info.shown.lock().monitors = false;
+            self.give_up_mailbox();
+        }
+    }
+
+    fn give_up_mailbox(&mut self) {
+        if self.subscriptions.is_none() && self.monitoring.is_none() {
+            self.mailbox = None;
+        }
     }
 
     /// Takes the messages that have come; a client that left too many of them is closed.
@@ -206,6 +259,7 @@ impl Client {
     /// Listens to nothing any more (RESET, or the last UNSUBSCRIBE).
     pub fn leave_all(&mut self) {
         self.subscriptions = None;
+        self.give_up_mailbox();
         self.note_subscriptions();
     }
 

@@ -49,6 +49,8 @@ pub struct Shown {
     pub channels: usize,
     /// How many patterns it listens to.
     pub patterns: usize,
+    /// Whether it watches what all clients do.
+    pub monitors: bool,
     /// As whom it acts.
     pub user: Option<Registered>,
 }

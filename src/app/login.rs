@@ -70,9 +70,14 @@ impl Client {
 
     /// Learns what became of its user; a user that was deleted ends the connection.
     pub fn follow(&mut self, users: &Users) {
+        self.learns_of_a_change(users);
+    }
+
+    /// The same, and whether any user has changed since it was asked last.
+    pub fn learns_of_a_change(&mut self, users: &Users) -> bool {
         let generation = users.generation();
         if self.login.generation == generation {
-            return;
+            return false;
         }
         let known = users.get(&self.login.registered.user.name);
         match known.filter(|known| known.incarnation == self.login.registered.incarnation) {
@@ -89,6 +94,7 @@ impl Client {
                 self.close_after_reply = true;
             }
         }
+        true
     }
 
     /// Logs in, if this is a user's name and password: whether it is. Who was logged in stays so if not.

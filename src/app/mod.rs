@@ -4,9 +4,12 @@ pub mod client;
 pub mod clients;
 mod limits;
 pub mod login;
+pub mod mailbox;
+pub mod monitors;
 pub mod pubsub;
 pub mod scripts;
 mod seats;
+pub mod slow_log;
 pub mod users;
 
 use std::net::IpAddr;
@@ -27,9 +30,11 @@ use crate::tls::Tls;
 pub use client::{Client, Transaction};
 pub use clients::{ClientInfo, Clients};
 pub use limits::Limits;
+pub use monitors::Monitors;
 pub use pubsub::PubSub;
 pub use scripts::{LongRun, Scripts};
 pub use seats::{Full, Seat, Seats};
+pub use slow_log::SlowLog;
 pub use users::{User, Users};
 
 /// What lives as long as the process.
@@ -55,6 +60,10 @@ pub struct App {
     pub clients: Clients,
     /// Who listens to what.
     pub pubsub: Arc<PubSub>,
+    /// Who watches what all clients do.
+    pub monitors: Arc<Monitors>,
+    /// The commands that took long.
+    pub slow_log: SlowLog,
     /// The scripts.
     pub scripts: Arc<Scripts>,
     /// Who may connect.
@@ -103,6 +112,8 @@ impl App {
             self.users.set_default_password(settings.password());
         }
         self.limits.follow(settings);
+        self.slow_log.follow(settings);
+        self.metrics.follow(settings);
         self.keyspace.set_value_bytes_max(settings.proto_max_bulk_len);
         self.scripts.set_busy_reply_threshold(Duration::from_millis(settings.busy_reply_threshold_ms.into()));
         self.keyspace.touches.set_interval(settings.touch_interval);

@@ -1,8 +1,6 @@
 //! Who listens to what: channels, patterns, and the mailbox of each client that has subscribed to any. A publisher never
 //! waits for a subscriber: it leaves the message in the mailbox, and a mailbox that is full closes its connection.
 
-mod mailbox;
-
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +9,7 @@ use ahash::RandomState;
 use bytes::Bytes;
 use parking_lot::RwLock;
 
-pub use self::mailbox::Mailbox;
+use super::mailbox::Mailbox;
 use crate::glob;
 use crate::protocol::Reply;
 use crate::telemetry::metrics::Metrics;
@@ -142,16 +140,10 @@ impl PubSub {
 }
 
 impl Subscriptions {
-    /// Those of a client that listens to nothing yet.
+    /// Those of a client that listens to nothing yet, whose messages are left in this mailbox.
     #[must_use]
-    pub fn new(pubsub: Arc<PubSub>, client_id: u64) -> Self {
-        Self { pubsub, client_id, mailbox: Arc::default(), names: Default::default() }
-    }
-
-    /// Where its messages are.
-    #[must_use]
-    pub fn mailbox(&self) -> &Arc<Mailbox> {
-        &self.mailbox
+    pub fn new(pubsub: Arc<PubSub>, client_id: u64, mailbox: Arc<Mailbox>) -> Self {
+        Self { pubsub, client_id, mailbox, names: Default::default() }
     }
 
     /// How many there are of a kind.
@@ -239,7 +231,8 @@ mod tests {
     #[test]
     fn a_message_goes_to_all_who_listen_and_as_often_as_they_do() {
         let pubsub = pubsub();
-        let mut listeners: Vec<_> = (1..=2).map(|id| Subscriptions::new(Arc::clone(&pubsub), id)).collect();
+        let mut listeners: Vec<_> =
+            (1..=2).map(|id| Subscriptions::new(Arc::clone(&pubsub), id, Arc::default())).collect();
         assert!(pubsub.is_silent() && pubsub.publish(&bytes("news"), &bytes("x"), MANY) == 0);
         listeners[0].add(Listening::Channel, b"news");
         listeners[0].add(Listening::Channel, b"news");
@@ -247,7 +240,7 @@ mod tests {
         listeners[1].add(Listening::Pattern, b"n?ws");
         assert_eq!((pubsub.publish(&bytes("news"), &bytes("x"), MANY), pubsub.receivers(b"news")), (3, 3));
         assert_eq!(pubsub.publish(&bytes("other"), &bytes("x"), MANY), 0);
-        let letters = listeners.iter().map(|listener| listener.mailbox().take().map(|letters| letters.len()));
+        let letters = listeners.iter().map(|listener| listener.mailbox.take().map(|letters| letters.len()));
         assert_eq!(letters.collect::<Vec<_>>(), [Some(2), Some(1)]);
         assert_eq!((pubsub.names(Listening::Channel), pubsub.names(Listening::Pattern)), (1, 2));
         listeners[0].remove(Listening::Channel, b"news");
@@ -259,11 +252,11 @@ mod tests {
     #[test]
     fn a_mailbox_that_nobody_empties_overruns_and_keeps_nothing() {
         let pubsub = pubsub();
-        let mut slow = Subscriptions::new(Arc::clone(&pubsub), 1);
+        let mut slow = Subscriptions::new(Arc::clone(&pubsub), 1, Arc::default());
         slow.add(Listening::Channel, b"c");
         for _ in 0..100 {
             assert_eq!(pubsub.publish(&bytes("c"), &bytes("0123456789"), 1_000), 1);
         }
-        assert_eq!(slow.mailbox().take(), None);
+        assert_eq!(slow.mailbox.take(), None);
     }
 }

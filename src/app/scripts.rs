@@ -93,6 +93,13 @@ impl Scripts {
         self.known.read().scripts.get(sha).map(|kept| Arc::clone(&kept.script))
     }
 
+    /// How many scripts are known, and the bytes that they take.
+    #[must_use]
+    pub fn count_and_bytes(&self) -> (usize, usize) {
+        let known = self.known.read();
+        (known.scripts.len(), known.evaluated_bytes + known.loaded_bytes)
+    }
+
     /// Keeps a script that EVAL brought, if there is room for it among the newest.
     pub fn keep(&self, script: Script) -> Arc<Script> {
         let (bytes, script) = (bytes_of(&script), Arc::new(script));
@@ -208,6 +215,7 @@ mod tests {
         assert!(scripts.get(&shas[0]).is_none());
         assert!(shas[1..].iter().all(|sha| scripts.get(sha).is_some()));
         assert!(scripts.get(&script("loaded".to_owned()).sha).is_some());
+        assert_eq!(scripts.count_and_bytes().0, EVALUATED_MAX + 1);
         let large: Vec<_> = (0..20).map(|number| scripts.keep(script(long(number))).sha).collect();
         assert!(
             scripts.get(&large[0]).is_none() && scripts.get(&large[19]).is_some(),
@@ -215,6 +223,7 @@ mod tests {
         );
         scripts.flush();
         assert!(scripts.get(&large[19]).is_none());
+        assert_eq!(scripts.count_and_bytes(), (0, 0));
     }
 
     #[test]

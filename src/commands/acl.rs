@@ -4,7 +4,7 @@
 pub mod category;
 pub mod describe;
 mod file;
-mod listeners;
+pub(super) mod listeners;
 mod log;
 pub mod permission;
 pub mod rules;
@@ -68,7 +68,7 @@ const SUBCOMMANDS: &[Row] = &[
         since: "7.0.0",
         group: Group::Server,
         arity: -4,
-        flags: &[Flag::Admin, Flag::NoScript, Flag::Loading],
+        flags: &[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Secret],
         keys: KeyPositions::None,
         loads: Loads::Never,
         handler: Handler::Client(dry_run),
@@ -164,7 +164,7 @@ const SUBCOMMANDS: &[Row] = &[
         since: "6.0.0",
         group: Group::Server,
         arity: -3,
-        flags: &[Flag::Admin, Flag::NoScript, Flag::Loading],
+        flags: &[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Secret],
         keys: KeyPositions::None,
         loads: Loads::Never,
         handler: Handler::Client(set_user),

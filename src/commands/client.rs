@@ -319,17 +319,14 @@ fn write_line(text: &mut String, info: &ClientInfo, now: Instant) {
 }
 
 /// Redis's letters for what a connection is doing.
-fn flags(shown: &Shown) -> &'static str {
-    match (shown.channels + shown.patterns > 0, shown.queued >= 0) {
-        (false, false) => "N",
-        (false, true) => "x",
-        (true, false) => "P",
-        (true, true) => "Px",
-    }
+fn flags(shown: &Shown) -> String {
+    let letters = [('O', shown.monitors), ('P', shown.channels + shown.patterns > 0), ('x', shown.queued >= 0)];
+    let flags: String = letters.iter().filter(|(_, is_set)| *is_set).map(|(letter, _)| letter).collect();
+    if flags.is_empty() { "N".to_owned() } else { flags }
 }
 
 /// IPv4 addresses that come through an IPv6 socket look like IPv4 addresses, as in Redis.
-fn address(address: SocketAddr) -> SocketAddr {
+pub(super) fn address(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 

@@ -82,7 +82,7 @@ const SUBCOMMANDS: &[Row] = &[
         since: "2.0.0",
         group: Group::Server,
         arity: -4,
-        flags: &[Flag::Admin, Flag::NoScript, Flag::Loading],
+        flags: &[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::SecretValues],
         keys: KeyPositions::None,
         loads: Loads::Never,
         handler: Handler::Client(set),

@@ -85,7 +85,7 @@ pub const ROWS: &[Row] = &[
         since: "1.0.0",
         group: Group::Connection,
         arity: -2,
-        flags: &[Flag::NoScript, Flag::Loading, Flag::Fast, Flag::NoAuth],
+        flags: &[Flag::NoScript, Flag::Loading, Flag::Fast, Flag::NoAuth, Flag::Secret],
         keys: KeyPositions::None,
         loads: Loads::Never,
         handler: Handler::Waiting(auth, auth_in_exec),
@@ -97,7 +97,7 @@ pub const ROWS: &[Row] = &[
         since: "6.0.0",
         group: Group::Connection,
         arity: -1,
-        flags: &[Flag::NoScript, Flag::Loading, Flag::Fast, Flag::NoAuth],
+        flags: &[Flag::NoScript, Flag::Loading, Flag::Fast, Flag::NoAuth, Flag::SecretOptions],
         keys: KeyPositions::None,
         loads: Loads::Never,
         handler: Handler::Waiting(hello, hello_in_exec),
@@ -130,6 +130,7 @@ fn echo(_: &App, _: &mut Client, request: &Request) -> CommandResult {
 }
 
 fn quit(_: &App, client: &mut Client, _: &Request) -> CommandResult {
+    client.stop_monitoring();
     client.close_after_reply = true;
     Ok(Reply::OK)
 }
@@ -137,6 +138,7 @@ fn quit(_: &App, client: &mut Client, _: &Request) -> CommandResult {
 fn reset(app: &App, client: &mut Client, _: &Request) -> CommandResult {
     transaction::abandon(client);
     client.leave_all();
+    client.stop_monitoring();
     client.log_out(&app.users);
     speak(client, Protocol::Resp2);
     choose(client, 0);

@@ -1,6 +1,7 @@
 //! The gates that every command passes, in Redis's order, and the call of its handler: exists, arity, authenticated,
 //! key length, permitted, loading, MULTI's queue, cold values, call. It never waits: what must be waited for is said to the caller.
 
+mod call;
 mod exec;
 mod script;
 
@@ -15,8 +16,10 @@ pub use self::script::Place;
 pub(super) use self::script::compile;
 use super::acl::permission;
 use super::error::CommandError;
+use super::monitor::Caller;
 use super::table::{self, CommandResult, Flag, Handler, KeyPositions, Loads, Row};
-use super::{pubsub, transaction};
+use super::{monitor, pubsub, transaction};
+use crate::app::monitors::Untold;
 use crate::app::{App, Client, Transaction};
 use crate::database::write_through::Status;
 use crate::keyspace::hot::Access;
@@ -65,8 +68,7 @@ fn execute_in(app: &App, client: &mut Client, request: &Request, place: &Place) 
         Ok(row) => row,
         Err(error) => return rejected(app, client, request, error),
     };
-    let position = table::index(row);
-    client.info.note_command(position, begun);
+    client.info.note_command(table::index(row), begun);
     if let Some(transaction) = &mut client.transaction
         && !row.has(Flag::Unqueued)
     {
@@ -87,7 +89,11 @@ fn execute_in(app: &App, client: &mut Client, request: &Request, place: &Place) 
         Handler::Container(_) => refused(app, &CommandError::Syntax),
     };
     if let Step::Done(reply, _) = &step {
-        count(app, position, begun, matches!(reply, Reply::Error(_)));
+        call::note(app, client, row, request, Caller::Client, begun, matches!(reply, Reply::Error(_)));
+        monitor::tell(app, client);
+    } else {
+        // It will be executed once more.
+        client.untold = Untold::default();
     }
     step
 }
@@ -104,7 +110,8 @@ pub async fn serve(app: &App, client: &mut Client, row: &'static Row, request: &
         | Handler::Container(_)
         | Handler::ContainerOrAlone(..) => Ok(Reply::OK),
     };
-    count(app, table::index(row), begun, result.is_err());
+    call::note(app, client, row, request, Caller::Client, begun, result.is_err());
+    monitor::tell(app, client);
     result.unwrap_or_else(|error| error_reply(app, &error))
 }
 
@@ -198,6 +205,9 @@ fn gates(
         Status::Loading if has(Flag::Loading) => {}
         Status::Loading => return Err(CommandError::other("LOADING Redis is loading the dataset in memory")),
         Status::Lost => return Err(CommandError::other("MISCONF another server owns the database now")),
+    }
+    if client.is_monitor() && monitor::may_not_call(row) {
+        return Err(CommandError::other(monitor::NO_KEYS));
     }
     if client.transaction.is_some() && has(Flag::Write) && app.write_through.refuses_writes() {
         return Err(KeysError::DatabaseDown.into());
@@ -313,15 +323,4 @@ fn error_reply(app: &App, error: &CommandError) -> Reply {
     let line = error.to_string();
     app.metrics.count_error(&line);
     Reply::Error(line)
-}
-
-/// Counts a call, for commandstats and the metrics.
-fn count(app: &App, position: usize, begun: Instant, failed: bool) {
-    app.metrics.commands_processed.increment();
-    let Some(stats) = app.metrics.commands.get(position) else { return };
-    stats.calls.increment();
-    stats.microseconds.add(u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX));
-    if failed {
-        stats.failed.increment();
-    }
 }

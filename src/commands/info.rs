@@ -50,6 +50,7 @@ const SECTIONS: &[Section] = &[
     Section { name: "CPU", by_default: true, write: process::cpu },
     Section { name: "Commandstats", by_default: false, write: traffic::commands },
     Section { name: "Errorstats", by_default: true, write: traffic::errors },
+    Section { name: "Latencystats", by_default: false, write: traffic::latencies },
     Section { name: "Cluster", by_default: true, write: storage::cluster },
     Section { name: "Keyspace", by_default: true, write: storage::keyspace },
     Section { name: "Sojourn", by_default: true, write: storage::sojourn },

@@ -3,10 +3,11 @@
 
 use bytes::Bytes;
 
+use super::acl::listeners;
 use super::error::CommandError;
 use super::help;
 use super::table::{self, CommandResult, Flag, Group, Handler, KeyPositions, Loads, Row};
-use crate::app::pubsub::{CHANNELS_MAX, Listening, PATTERNS_MAX, Subscriptions};
+use crate::app::pubsub::{CHANNELS_MAX, Listening, PATTERNS_MAX};
 use crate::app::{App, Client};
 use crate::glob;
 use crate::keyspace::Tickets;
@@ -202,16 +203,14 @@ fn psubscribe(app: &App, client: &mut Client, request: &Request) -> CommandResul
 fn listen(app: &App, client: &mut Client, request: &Request, kind: Listening, word: &'static str) -> CommandResult {
     let names = &request[1..];
     names.iter().try_for_each(|name| name_fits(app, name))?;
-    let client_id = client.info.id;
-    let new = || Box::new(Subscriptions::new(std::sync::Arc::clone(&app.pubsub), client_id));
-    let subscriptions = client.subscriptions.get_or_insert_with(new);
+    let subscriptions = client.subscriptions_of(&app.pubsub);
     let (most, what) = match kind {
         Listening::Channel => (CHANNELS_MAX, "channels"),
         Listening::Pattern => (PATTERNS_MAX, "patterns"),
     };
     if subscriptions.count(kind) + names.len() > most {
         if subscriptions.total() == 0 {
-            client.subscriptions = None;
+            client.leave_all();
         }
         return Err(CommandError::other(format!("ERR a client listens to at most {most} {what}")));
     }
@@ -221,6 +220,7 @@ fn listen(app: &App, client: &mut Client, request: &Request, kind: Listening, wo
         frames.push(confirmation(word, Reply::Bulk(name.clone()), subscriptions.total()));
     }
     client.note_subscriptions();
+    listeners::recheck(app, client);
     Ok(Reply::Frames(frames))
 }
 

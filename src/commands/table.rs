@@ -14,8 +14,8 @@ use futures_util::future::BoxFuture;
 
 use super::error::CommandError;
 use super::{
-    acl, admin, client, cluster, config, connection, expire, hash, info, introspect, key, memory, object, pubsub, scan,
-    script, set, string, string_number, string_range, transaction, wait,
+    acl, admin, client, cluster, config, connection, expire, hash, info, introspect, key, latency, memory, monitor,
+    object, pubsub, scan, script, set, slow_log, string, string_number, string_range, transaction, wait,
 };
 use crate::app::{App, Client};
 use crate::keyspace::Keys;
@@ -118,6 +118,14 @@ pub enum Flag {
     FirstChannel,
     /// Allowed to a client of RESP2 that listens to channels.
     WhileListening,
+    /// Never in SLOWLOG.
+    SkipSlowLog,
+    /// Nobody else may see any of its words.
+    Secret,
+    /// Nobody else may see the words of an option, but a connection's name (HELLO).
+    SecretOptions,
+    /// Nobody else may see the values of some settings (CONFIG SET).
+    SecretValues,
     /// Counts as `@connection` in the ACL categories, though its group in the documentation is another.
     Connection,
 }
@@ -247,6 +255,9 @@ static FAMILIES: &[&[Row]] = &[
     admin::ROWS,
     config::ROWS,
     info::ROWS,
+    monitor::ROWS,
+    slow_log::ROWS,
+    latency::ROWS,
     introspect::ROWS,
     cluster::ROWS,
     script::ROWS,

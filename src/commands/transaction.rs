@@ -28,7 +28,7 @@ pub const ROWS: &[Row] = &[
         since: "1.2.0",
         group: Group::Transactions,
         arity: 1,
-        flags: &[Flag::NoScript, Flag::Loading, Flag::Unqueued],
+        flags: &[Flag::NoScript, Flag::Loading, Flag::Unqueued, Flag::SkipSlowLog],
         keys: KeyPositions::None,
         loads: Loads::Never,
         handler: Handler::Exec,

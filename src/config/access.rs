@@ -6,7 +6,7 @@ use super::rows::{Changes, Row, put};
 use super::value::{Choice, Secret, Syntax};
 
 /// The most denials that are remembered: each keeps up to 4 KiB of what a client sent.
-const ACL_LOG_MAX: u64 = 100_000;
+const ACL_LOG_MAX: i64 = 100_000;
 
 /// `requirepass`.
 pub(super) const REQUIREPASS: Row = Row {

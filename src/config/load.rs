@@ -9,6 +9,7 @@ use std::path::Path;
 use clap::error::{ContextKind, ErrorKind};
 use toml::Value;
 
+use super::rows::ALIASES;
 use super::value::{Invalid, Secret, Syntax};
 use super::{Command, Loaded, ROWS, Row, Settings, database_url, document};
 
@@ -199,7 +200,9 @@ fn from_file(path: &str, read_file: impl Fn(&Path) -> io::Result<String>) -> Res
     let text = read_file(Path::new(path)).map_err(|error| ConfigError::File(format!("cannot read {path}: {error}")))?;
     let table: toml::Table = text.parse().map_err(|error| not_toml(path, &text, &error))?;
     let found = |(name, value): (&String, &Value)| {
-        let row = ROWS.iter().find(|row| row.name == name).ok_or_else(|| unknown(name, path))?;
+        let alias = ALIASES.iter().find(|(alias, _)| alias == name).map(|(_, name)| *name);
+        let known = ROWS.iter().find(|row| row.name == name || alias == Some(row.name));
+        let row = known.ok_or_else(|| unknown(name, path))?;
         let text = file_text(row, value).ok_or_else(|| ConfigError::Invalid {
             setting: row.name,
             problem: format!("expected {}", row.syntax.expected()),

@@ -3,7 +3,8 @@
 use super::reading::{bind, metrics_addr, session_tables, timezone};
 use super::value::{Choice, Given, Invalid, Secret, Syntax, show_duration, show_yes_no};
 use super::{
-    Durability, LogFormat, LogLevel, SessionTableName, Settings, access, database_url, event_classes, scripts, tls,
+    Durability, LogFormat, LogLevel, SessionTableName, Settings, access, database_url, event_classes, observation,
+    scripts, tls,
 };
 
 /// When a setting may change.
@@ -35,10 +36,12 @@ pub struct Row {
 }
 
 impl Row {
-    /// The row of this name, in any case.
+    /// The row of this name or alias, in any case.
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Self> {
-        ROWS.iter().find(|row| row.name.eq_ignore_ascii_case(name))
+        let is = |other: &str| other.eq_ignore_ascii_case(name);
+        let alias = ALIASES.iter().find(|(alias, _)| is(alias)).map(|(_, name)| *name);
+        ROWS.iter().find(|row| is(row.name) || alias == Some(row.name))
     }
 
     /// Its name in the environment.
@@ -63,7 +66,7 @@ impl Row {
 }
 
 /// Redis's own largest value for whole seconds.
-const SECONDS_MAX: u64 = 2_147_483_647;
+const SECONDS_MAX: i64 = 2_147_483_647;
 /// The longest lag of a touch: a crash shortens a session by as much.
 const TOUCH_INTERVAL_MS_MAX: u64 = 3_600_000;
 /// The longest that a client may be made to wait for the database.
@@ -73,7 +76,10 @@ const VALUE_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// The longest key: PostgreSQL refuses index rows above about 2 690 bytes.
 const KEY_BYTES_MAX: u64 = 2600;
 /// The most rows of one pruning transaction: it delays the writes behind it.
-const PRUNE_BATCH_MAX: u64 = 100_000;
+const PRUNE_BATCH_MAX: i64 = 100_000;
+
+/// Older names of redis.conf, each with the one that its setting has now. CONFIG knows both, and so does the file.
+pub(super) const ALIASES: &[(&str, &str)] = &[("lua-time-limit", "busy-reply-threshold")];
 
 /// All settings, in the order of the documentation.
 pub const ROWS: &[Row] = &[
@@ -175,7 +181,7 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         name: "maxclients",
-        syntax: Syntax::Integer { min: 1, max: u32::MAX as u64 },
+        syntax: Syntax::Integer { min: 1, max: u32::MAX as i64 },
         default: "10000",
         help: "the most connections at a time; more are answered with an error and closed",
         changes: Changes::AnyTime,
@@ -184,7 +190,7 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         name: "maxclients-per-address",
-        syntax: Syntax::Integer { min: 0, max: u32::MAX as u64 },
+        syntax: Syntax::Integer { min: 0, max: u32::MAX as i64 },
         default: "0",
         help: "the most connections of one IP address at a time; 0 for no such limit, since many apps may share an address",
         changes: Changes::AnyTime,
@@ -347,6 +353,11 @@ pub const ROWS: &[Row] = &[
         show: |settings| show_duration(settings.shutdown_timeout),
     },
     scripts::BUSY_REPLY_THRESHOLD,
+    observation::SLOW_LOG_SLOWER_THAN,
+    observation::SLOW_LOG_MAX_LEN,
+    observation::LATENCY_MONITOR_THRESHOLD,
+    observation::LATENCY_TRACKING,
+    observation::LATENCY_PERCENTILES,
 ];
 
 /// Takes a value that was read.

@@ -1,6 +1,7 @@
 //! CONFIG GET and CONFIG SET: the rows, and the names of redis.conf that clients and tools ask for although Sojourn
 //! has no such setting. Those are answered with what is true here, and cannot be changed.
 
+use super::rows::ALIASES;
 use super::{Changes, Durability, ROWS, Row, Settings};
 
 /// A name of redis.conf whose value follows from how Sojourn works.
@@ -24,9 +25,6 @@ const FIXED: &[Fixed] = &[
     // Nothing is evicted by Redis's meaning of the word: a session that is not in memory is in the database.
     Fixed { name: "maxmemory", value: |_| "0", instead: None },
     Fixed { name: "maxmemory-policy", value: |_| "noeviction", instead: None },
-    // Redis's words for a slow log that is switched off.
-    Fixed { name: "slowlog-log-slower-than", value: |_| "-1", instead: None },
-    Fixed { name: "slowlog-max-len", value: |_| "0", instead: None },
     Fixed { name: "replica-read-only", value: |_| "yes", instead: None },
     Fixed { name: "cluster-enabled", value: |_| "no", instead: None },
     Fixed { name: "io-threads", value: |_| "1", instead: None },
@@ -39,6 +37,9 @@ fn appendfsync(settings: &Settings) -> &'static str {
         Durability::EverySec => "everysec",
     }
 }
+
+/// The settings whose values hold passwords.
+const SECRET: &[&str] = &["requirepass", "database-url"];
 
 /// A refused CONFIG SET; `Display` is Redis's error line without the leading minus.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,8 +60,21 @@ pub enum SetError {
 /// The names that the pattern fits (they are in lower case), with their values.
 pub fn matching(settings: &Settings, glob: impl Fn(&str) -> bool) -> Vec<(&'static str, String)> {
     let rows = ROWS.iter().map(|row| (row.name, (row.show)(settings)));
+    let aliases = ALIASES.iter().filter_map(|(alias, _)| Some((*alias, (Row::named(alias)?.show)(settings))));
     let fixed = FIXED.iter().map(|fixed| (fixed.name, (fixed.value)(settings).to_owned()));
-    rows.chain(fixed).filter(|(name, _)| glob(name)).collect()
+    rows.chain(aliases).chain(fixed).filter(|(name, _)| glob(name)).collect()
+}
+
+/// Whether CONFIG knows this name, in any case.
+#[must_use]
+pub fn is_known(name: &str) -> bool {
+    Row::named(name).is_some() || FIXED.iter().any(|fixed| fixed.name.eq_ignore_ascii_case(name))
+}
+
+/// Whether the value of this setting holds a password.
+#[must_use]
+pub fn is_secret(name: &str) -> bool {
+    SECRET.iter().any(|secret| secret.eq_ignore_ascii_case(name))
 }
 
 /// Changes one setting.
@@ -77,12 +91,12 @@ pub fn set(settings: &mut Settings, name: &str, value: &str) -> Result<(), SetEr
 /// In Redis's words; the settings are as before.
 pub fn set_all(settings: &mut Settings, pairs: &[(&str, &str)]) -> Result<(), SetError> {
     let mut rows: Vec<&Row> = Vec::with_capacity(pairs.len());
-    for (name, _) in pairs {
-        let row = changeable(name)?;
-        if rows.iter().any(|other| other.name == row.name) {
+    for (position, (name, _)) in pairs.iter().enumerate() {
+        rows.push(changeable(name)?);
+        // As in Redis, a setting and its alias may stand side by side.
+        if pairs[..position].iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
             return Err(failed(name, "duplicate parameter"));
         }
-        rows.push(row);
     }
     let mut changed = settings.clone();
     for (row, (name, value)) in rows.into_iter().zip(pairs) {
@@ -172,6 +186,17 @@ mod tests {
         assert_eq!((settings.timeout_s, settings.proto_max_bulk_len), (5, 2_000_000));
         assert_eq!(set(&mut settings, "protected-mode", "NO"), Ok(()));
         assert!(!settings.protected_mode);
+    }
+
+    #[test]
+    fn an_alias_is_the_setting_under_its_older_name() {
+        let mut settings = Settings::default();
+        assert_eq!(set(&mut settings, "LUA-time-limit", "7"), Ok(()));
+        assert_eq!(settings.busy_reply_threshold_ms, 7);
+        assert_eq!(set_all(&mut settings, &[("lua-time-limit", "1"), ("busy-reply-threshold", "2")]), Ok(()));
+        let shown = matching(&settings, |name| name.starts_with("lua") || name.starts_with("busy"));
+        let shown: Vec<_> = shown.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        assert_eq!(shown, [("busy-reply-threshold", "2"), ("lua-time-limit", "2")]);
     }
 
     #[test]

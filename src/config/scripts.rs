@@ -4,7 +4,7 @@ use super::rows::{Changes, Row, put};
 use super::value::Syntax;
 
 /// As much as Redis's own takes on a machine of 32 bits: 24 days.
-const MILLISECONDS_MAX: u64 = 2_147_483_647;
+const MILLISECONDS_MAX: i64 = 2_147_483_647;
 
 /// When a script counts as slow.
 pub(super) const BUSY_REPLY_THRESHOLD: Row = Row {

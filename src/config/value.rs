@@ -59,9 +59,9 @@ pub enum Syntax {
     /// A whole number.
     Integer {
         /// The smallest.
-        min: u64,
+        min: i64,
         /// The largest.
-        max: u64,
+        max: i64,
     },
     /// A time span: `500ms`, `60s`, `2m`, or plain seconds.
     Duration {
@@ -138,9 +138,9 @@ pub enum Invalid {
     #[error("argument must be between {min} and {max} inclusive")]
     OutOfRange {
         /// The smallest.
-        min: u64,
+        min: i64,
         /// The largest.
-        max: u64,
+        max: i64,
     },
     /// Not a size.
     #[error("argument must be a memory value")]
@@ -180,10 +180,10 @@ impl<'a> Given<'a> {
         self.text.split_whitespace()
     }
 
-    pub(super) fn integer<T: TryFrom<u64>>(&self) -> Result<T, Invalid> {
+    pub(super) fn integer<T: TryFrom<i64>>(&self) -> Result<T, Invalid> {
         let Syntax::Integer { min, max } = *self.syntax else { return Err(self.unexpected()) };
         let number = parse_integer(self.text).ok_or(Invalid::NotAnInteger)?;
-        let inside = u64::try_from(number).ok().filter(|number| (min..=max).contains(number));
+        let inside = Some(number).filter(|number| (min..=max).contains(number));
         inside.and_then(|number| T::try_from(number).ok()).ok_or(Invalid::OutOfRange { min, max })
     }
 
@@ -191,7 +191,10 @@ impl<'a> Given<'a> {
         let Syntax::Bytes { min, max } = *self.syntax else { return Err(self.unexpected()) };
         let size = parse_size(self.text).ok_or(Invalid::NotASize)?;
         let inside = Some(size).filter(|size| (min..=max).contains(size));
-        inside.and_then(|size| usize::try_from(size).ok()).ok_or(Invalid::OutOfRange { min, max })
+        let bound = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
+        inside
+            .and_then(|size| usize::try_from(size).ok())
+            .ok_or(Invalid::OutOfRange { min: bound(min), max: bound(max) })
     }
 
     pub(super) fn duration(&self) -> Result<Duration, Invalid> {

@@ -20,6 +20,7 @@ use super::unit::{Outcome, Unit, Work};
 use super::write_through::{BatchLimits, Memory, Status, TakenBack, WriteThrough};
 use super::{Batch, BatchWork, Committed, Database, DatabaseError};
 use crate::clock::Clock;
+use crate::telemetry::latency::Event;
 
 /// The most changes of one commit: larger batches gain little (63 000 rows/s at 1 024 against 50 000 at 64) and make their first reply late.
 const BATCH_CHANGES_MAX: usize = 2048;
@@ -354,6 +355,7 @@ impl Writer {
             metrics.batch_changes.add(count);
             metrics.commit_us.observe(took_us);
             metrics.last_commit_us.set(took_us);
+            metrics.latency.note(Event::Commit, took);
             metrics.changes_per_batch.observe(count);
         }
     }

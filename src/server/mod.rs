@@ -22,13 +22,14 @@ use parking_lot::RwLock;
 use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
 
-use crate::app::{App, Clients, Limits, PubSub, Scripts, Seats, Users};
+use crate::app::{App, Clients, Limits, PubSub, Scripts, Seats, SlowLog, Users};
 use crate::clock::Clock;
 use crate::commands::{acl, table};
 use crate::config::{Durability, EventClass, Loaded};
 use crate::database::write_through::{Status, WriteThrough};
 use crate::database::{self, Database, DatabaseError, DatabaseSettings};
 use crate::keyspace::Keyspace;
+use crate::telemetry::latency::Event;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::process;
 use crate::telemetry::{Exporter, Logging};
@@ -105,6 +106,7 @@ pub async fn run(loaded: Loaded, options: Options, shutdown: impl Future<Output 
     let database_settings = DatabaseSettings::from_settings(&settings, identity).map_err(DatabaseError::Unusable)?;
     let database = database::open(&database_settings)?;
     let metrics = Arc::new(Metrics::new(table::names()));
+    metrics.follow(&settings);
     let everysec = settings.durability == Durability::EverySec;
     let write_through = Arc::new(WriteThrough::new(everysec, Arc::clone(&metrics)));
     let (keyspace, loads) = Keyspace::new(
@@ -124,6 +126,8 @@ pub async fn run(loaded: Loaded, options: Options, shutdown: impl Future<Output 
     let app = Arc::new(App {
         scripts,
         limits: Limits::new(&settings),
+        monitors: Arc::default(),
+        slow_log: SlowLog::new(&settings),
         users: Users::new(settings.password()),
         settings: RwLock::new(settings),
         tls,
@@ -250,7 +254,9 @@ impl Ticks {
 async fn expire(app: Arc<App>, mut ticks: Ticks) {
     while ticks.next().await {
         if app.write_through.status() != Status::Loading {
+            let begun = Instant::now();
             app.keyspace.expire();
+            app.metrics.latency.note(Event::ExpireCycle, begun.elapsed());
             app.keyspace.watches.sweep();
         }
         let is_told = app.keyspace.events.classes().wants(EventClass::Expired);

@@ -2,13 +2,16 @@
 //! counters that Prometheus shows. Labels come from closed sets (commands, error codes, database numbers), never from
 //! what a client sent.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ::metrics::Unit;
 use parking_lot::Mutex;
 
+use super::durations::Durations;
 use super::instrument::{Counter, Gauge, Histogram};
+use super::latency::Latency;
 use super::process;
+use crate::config::Settings;
 
 /// The Redis databases that can have keys.
 pub const DATABASES_MAX: usize = 16;
@@ -94,6 +97,8 @@ macro_rules! catalogue {
             pub keys_with_expiry: [Gauge; DATABASES_MAX],
             /// The figures of each command, in the order of the command table.
             pub commands: Vec<CommandStats>,
+            /// What took long.
+            pub latency: Latency,
             errors: [Counter; ERROR_CODES.len()],
             started: Instant,
             sampled: Mutex<(Instant, u64)>,
@@ -115,6 +120,7 @@ macro_rules! catalogue {
                     keys: Default::default(),
                     keys_with_expiry: Default::default(),
                     commands: command_names.iter().map(|name| CommandStats::new(name)).collect(),
+                    latency: Latency::default(),
                     errors: Default::default(),
                     started,
                     sampled: Mutex::new((started, 0)),
@@ -248,6 +254,8 @@ pub struct CommandStats {
     pub failed: Counter,
     /// How often it was refused before it ran.
     pub rejected: Counter,
+    /// How long its calls took, each of them.
+    pub durations: Durations,
 }
 
 impl CommandStats {
@@ -258,6 +266,7 @@ impl CommandStats {
             microseconds: Counter::default(),
             failed: Counter::default(),
             rejected: Counter::default(),
+            durations: Durations::default(),
         }
     }
 }
@@ -265,6 +274,7 @@ impl CommandStats {
 impl CommandStats {
     fn reset(&self) {
         [&self.calls, &self.microseconds, &self.failed, &self.rejected].into_iter().for_each(Counter::reset_count);
+        self.durations.reset_count();
     }
 }
 
@@ -274,6 +284,26 @@ pub fn described() -> impl Iterator<Item = &'static Described> {
 }
 
 impl Metrics {
+    /// Follows a change of the settings.
+    pub fn follow(&self, settings: &Settings) {
+        self.latency.set_counts_calls(settings.latency_tracking);
+        self.latency.set_threshold_ms(settings.latency_monitor_threshold_ms);
+    }
+
+    /// Counts a call of the command at this position.
+    pub fn count_call(&self, position: usize, took: Duration, failed: bool) {
+        self.commands_processed.increment();
+        let Some(stats) = self.commands.get(position) else { return };
+        stats.calls.increment();
+        stats.microseconds.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        if self.latency.counts_calls() {
+            stats.durations.record(took);
+        }
+        if failed {
+            stats.failed.increment();
+        }
+    }
+
     /// Counts an error reply by its first word (`WRONGTYPE Operation against …`).
     pub fn count_error(&self, line: &str) {
         let code = line.split(' ').next().unwrap_or_default();

@@ -83,3 +83,37 @@ fn one_client_listens_to_a_bounded_number_of_names_of_bounded_length() {
     }
     panic!("a client that is gone still listens");
 }
+
+/// A user loses its channels at the moment at which it begins to listen: whichever comes first, it does not go on listening.
+#[test]
+fn nobody_slips_in_while_its_user_loses_the_channel() {
+    let sojourn = Sojourn::in_memory();
+    let address = sojourn.address();
+    let (mut admin, mut seen) = (connect(address), connect(address));
+    for round in 0..300 {
+        admin.call(&["ACL", "SETUSER", "u", "on", "nopass", "+@all", "resetchannels", "&c"]).expect("a reply");
+        let mut listener = connect(address);
+        listener.call(&["AUTH", "u", "any"]).expect("a reply");
+        let start = std::sync::Barrier::new(2);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                start.wait();
+                // It is refused, expelled before or after the reply, or cut off while it asks.
+                let _ = listener.call(&["SUBSCRIBE", "c"]);
+            });
+            start.wait();
+            // Now a little earlier, now a little later.
+            (0..round * 50).for_each(|_| std::hint::spin_loop());
+            admin.call(&["ACL", "SETUSER", "u", "resetchannels"]).expect("a reply");
+        });
+        let mut listens = || seen.call(&["PUBSUB", "NUMSUB", "c"]).expect("a reply").items()[1].integer() == Some(1);
+        let ends = (0..400).any(|_| {
+            let still = listens();
+            if still {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            !still
+        });
+        assert!(ends, "round {round}: it listens to a channel that its user lost");
+    }
+}

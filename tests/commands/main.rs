@@ -14,6 +14,7 @@ mod coverage;
 mod differential;
 mod events;
 mod listeners;
+mod observation;
 mod pipelines;
 mod scan;
 mod script;
@@ -39,6 +40,7 @@ const SCRIPTS: &[(&str, &str)] = &[
     ("acl", include_str!("scripts/acl.txt")),
     ("connection", include_str!("scripts/connection.txt")),
     ("server", include_str!("scripts/server.txt")),
+    ("observation", include_str!("scripts/observation.txt")),
     ("protocol", include_str!("scripts/protocol.txt")),
     ("pubsub", include_str!("scripts/pubsub.txt")),
     ("lua", include_str!("scripts/lua.txt")),
@@ -96,6 +98,8 @@ replies_equal_redis! {
     the_server_replies_as_redis_does_in_resp3: "server" in RESP 3;
     messages_come_as_redis_sends_them: "pubsub" in RESP 2;
     messages_come_as_redis_sends_them_in_resp3: "pubsub" in RESP 3;
+    operators_see_what_redis_shows: "observation" in RESP 2;
+    operators_see_what_redis_shows_in_resp3: "observation" in RESP 3;
     the_protocol_is_spoken_as_redis_does: "protocol" in RESP 2;
     the_protocol_is_spoken_as_redis_does_in_resp3: "protocol" in RESP 3;
     lua_replies_as_redis_does: "lua" in RESP 2;

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use sojourn::clock::Expiry;
 use sojourn::database::memory::Memory;
+use sojourn::telemetry::latency::Event;
 
 use super::{MINUTE_MS, NOW_MS, PATIENCE, Rig, settings, settle_down, settled, wait_until};
 
 #[tokio::test]
 async fn batches_are_counted_with_their_sizes_their_time_and_what_they_replaced() {
     let rig = Rig::patient().await;
+    rig.through.metrics.latency.set_threshold_ms(20);
     rig.database.hold(true);
     let first = rig.set("first", "1");
     settle_down().await;
@@ -34,6 +36,8 @@ async fn batches_are_counted_with_their_sizes_their_time_and_what_they_replaced(
     assert_eq!(metrics.changes_per_batch.quantile(1.0), 4);
     assert_eq!(metrics.commit_us.count(), 2);
     assert!(u128::from(metrics.commit_us.sum()) >= held.as_micros(), "the first commit took that long");
+    let long = metrics.latency.history(Event::Commit).expect("the first commit is an event");
+    assert!(long.worst_ms >= 20 && metrics.latency.history(Event::Command).is_none(), "{long:?}");
     assert_eq!((metrics.batches_failed.get(), metrics.units_failed.get(), metrics.outages.get()), (0, 0, 0));
 }
 

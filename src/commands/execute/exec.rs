@@ -6,11 +6,13 @@ use std::time::Instant;
 use smallvec::SmallVec;
 
 use super::script::{self, Draft, Place, Stop};
-use super::{KeysOf, Step, cold, count, error_reply, keys_of, reads_values, refused};
+use super::{KeysOf, Step, call, cold, error_reply, keys_of, reads_values, refused};
+use crate::app::monitors::Untold;
 use crate::app::{App, Client, Transaction};
 use crate::commands::acl::permission;
 use crate::commands::connection;
 use crate::commands::error::CommandError;
+use crate::commands::monitor::{self, Caller};
 use crate::commands::table::{self, Flag, Handler, KeyPositions, Row};
 use crate::keyspace::events::Messages;
 use crate::keyspace::hot::Access;
@@ -66,6 +68,8 @@ pub(super) fn exec(app: &App, client: &mut Client, now_ms: i64, place: &Place) -
 /// Runs something whose messages wait for its commit, and gathers them.
 pub(super) fn gathering<T>(client: &mut Client, run: impl FnOnce(&mut Client) -> T) -> (T, Messages) {
     client.unpublished = Some(Messages::new());
+    // Whatever an attempt before this one said is not so.
+    client.untold = Untold::default();
     let ran = run(client);
     (ran, client.unpublished.take().unwrap_or_default())
 }
@@ -211,7 +215,10 @@ fn run_queued(app: &App, client: &mut Client, ground: &mut Ground<'_, '_>, reque
         (Handler::Keys(handler), Ground::Draft(draft)) => draft.run(row, handler, request, client.database),
         (Handler::Script(find), Ground::Draft(draft)) => match find(app, request) {
             Ok(script) => Ok(draft.run_script(app, client, row, &script, request)?),
-            Err(error) => Err(error),
+            Err(error) => {
+                monitor::note(app, client, row, request, Caller::Client);
+                Err(error)
+            }
         },
         (Handler::Client(handler) | Handler::ContainerOrAlone(_, handler) | Handler::Waiting(_, handler), _) => {
             handler(app, client, request)
@@ -221,7 +228,8 @@ fn run_queued(app: &App, client: &mut Client, ground: &mut Ground<'_, '_>, reque
             Err(CommandError::other("ERR Command not allowed inside a transaction"))
         }
     };
-    count(app, table::index(row), begun, matches!(result, Ok(Reply::Error(_)) | Err(_)));
+    let failed = matches!(result, Ok(Reply::Error(_)) | Err(_));
+    call::note(app, client, row, request, Caller::Client, begun, failed);
     Ok(result.unwrap_or_else(|error| error_reply(app, &error)))
 }
 

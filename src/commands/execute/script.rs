@@ -12,11 +12,12 @@ use ahash::AHashSet;
 use bytes::Bytes;
 
 use super::exec::gathering;
-use super::{KeyOf, KeysOf, Step, cold, count, error_reply, key_lengths_fit, keys_of, refused};
+use super::{KeyOf, KeysOf, Step, call, cold, error_reply, key_lengths_fit, keys_of, refused};
 use crate::app::{App, Client};
 use crate::commands::acl::permission;
 use crate::commands::connection::{self, REDIS_VERSION};
 use crate::commands::error::CommandError;
+use crate::commands::monitor::{self, Caller};
 use crate::commands::script::keys_and_arguments;
 use crate::commands::table::{self, CommandResult, Flag, Handler, KeyPositions, Row};
 use crate::keyspace::events::Messages;
@@ -161,10 +162,11 @@ impl<'d> Draft<'d> {
         &mut self,
         app: &App,
         client: &mut Client,
-        row: &Row,
+        row: &'static Row,
         script: &Script,
         request: &Request,
     ) -> Result<Reply, Stop> {
+        monitor::note(app, client, row, request, Caller::Client);
         let (keys, arguments) = match keys_and_arguments(request) {
             Ok(parts) => parts,
             Err(error) => return Ok(error_reply(app, &error)),
@@ -255,7 +257,10 @@ pub(super) fn eval(
 ) -> Step {
     let script = match find(app, request) {
         Ok(script) => script,
-        Err(error) => return refused(app, &error),
+        Err(error) => {
+            monitor::note(app, client, row, request, Caller::Client);
+            return refused(app, &error);
+        }
     };
     let names: KeysOf<'_> = keys_of(row, request, client.database);
     let (database, now_ms) = (client.database, app.clock.now_ms());
@@ -322,7 +327,7 @@ impl Host for Calls<'_, '_> {
                 Err(CommandError::other(NOT_FROM_SCRIPT))
             }
         };
-        count(self.app, table::index(row), begun, result.is_err());
+        call::note(self.app, self.client, row, &words, Caller::Script, begun, result.is_err());
         result.unwrap_or_else(|error| error_reply(self.app, &error))
     }
 

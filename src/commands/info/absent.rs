@@ -10,6 +10,14 @@ const NONE: &[(&str, &str, &str)] = &[
     // The allocator is not asked what it keeps in reserve, nor what the empty tables take.
     ("Memory", "used_memory_overhead", "0"),
     ("Memory", "used_memory_startup", "0"),
+    // Each thread has a Lua of its own, which is not asked; there are no functions.
+    ("Memory", "used_memory_lua", "0"),
+    ("Memory", "used_memory_vm_eval", "0"),
+    ("Memory", "number_of_functions", "0"),
+    ("Memory", "number_of_libraries", "0"),
+    ("Memory", "used_memory_vm_functions", "0"),
+    ("Memory", "used_memory_vm_total", "0"),
+    ("Memory", "used_memory_functions", "0"),
     ("Memory", "allocator_frag_ratio", "1.00"),
     ("Memory", "allocator_frag_bytes", "0"),
     ("Memory", "allocator_rss_ratio", "1.00"),

@@ -40,6 +40,10 @@ pub(super) fn memory(app: &App, lines: &mut Lines) {
     lines.put_bytes("maxmemory", 0);
     lines.put("maxmemory_policy", "noeviction");
     lines.put("mem_fragmentation_ratio", "1.00");
+    let (scripts, script_bytes) = app.scripts.count_and_bytes();
+    lines.put("number_of_cached_scripts", scripts);
+    lines.put("used_memory_scripts_eval", script_bytes);
+    lines.put_bytes("used_memory_scripts", script_bytes as u64);
     // As in CLIENT LIST: how full a client's buffers are is not kept.
     lines.put("mem_clients_normal", 0);
     for name in ["used_memory_dataset", "allocator_allocated", "allocator_active", "allocator_resident"] {

@@ -65,3 +65,19 @@ pub(super) fn errors(app: &App, lines: &mut Lines) {
         lines.put(format_args!("errorstat_{code}"), format_args!("count={count}"));
     }
 }
+
+/// `# Latencystats`: what a share of the calls of each command took at most, in microseconds.
+pub(super) fn latencies(app: &App, lines: &mut Lines) {
+    if !app.metrics.latency.counts_calls() {
+        return;
+    }
+    let percentiles = app.settings.read().latency_percentiles.clone();
+    for command in app.metrics.commands.iter().filter(|command| command.durations.count() > 0) {
+        let shown = percentiles.iter().map(|percentile| {
+            let (percent, ns) = (percentile.percent(), command.durations.percentile_ns(percentile.percent()));
+            format!("p{percent}={}.{:03}", ns / 1000, ns % 1000)
+        });
+        let shown = shown.collect::<Vec<_>>().join(",");
+        lines.put(format_args!("latency_percentiles_usec_{}", command.name), shown);
+    }
+}

@@ -1,12 +1,12 @@
 //! A row as COMMAND INFO and COMMAND DOCS describe it. What it says must follow from the row alone.
 
 use super::super::acl::category;
-use super::super::table::{Flag, KeyPositions, Loads, Row, full_name};
+use super::super::table::{Flag, Handler, KeyPositions, Loads, Row, full_name};
 use super::arguments;
 use crate::protocol::Reply;
 
-/// The flags under Redis's names, in Redis's order. Redis's others (`allow_busy`, `no_async_loading`, `skip_slowlog`) have
-/// no meaning here.
+/// The flags under Redis's names, in Redis's order. Redis's others (`allow_busy`, `no_async_loading`) have no
+/// meaning here.
 const FLAG_NAMES: &[(Flag, &[&str])] = &[
     (Flag::Write, &["write"]),
     (Flag::Readonly, &["readonly"]),
@@ -16,6 +16,7 @@ const FLAG_NAMES: &[(Flag, &[&str])] = &[
     (Flag::NoScript, &["noscript"]),
     // Redis can be stale without loading; nothing here can.
     (Flag::Loading, &["loading", "stale"]),
+    (Flag::SkipSlowLog, &["skip_slowlog"]),
     (Flag::Fast, &["fast"]),
     (Flag::NoAuth, &["no_auth"]),
     (Flag::NoMulti, &["no_multi"]),
@@ -63,6 +64,10 @@ fn words(words: &[&'static str]) -> Reply {
 fn flags(row: &Row) -> Vec<&'static str> {
     let mut flags: Vec<_> =
         FLAG_NAMES.iter().filter(|(flag, _)| row.has(*flag)).flat_map(|(_, names)| names.iter().copied()).collect();
+    if matches!(row.handler, Handler::Script(_)) {
+        // It is shown before what it calls, and not with the others when it has ended.
+        flags.push("skip_monitor");
+    }
     if matches!(row.keys, KeyPositions::Counted { .. }) {
         flags.extend(["no_mandatory_keys", "movablekeys"]);
     }

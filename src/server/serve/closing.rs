@@ -36,7 +36,8 @@ impl Connection {
     /// When the connection ends if nothing happens.
     pub(super) fn deadline(&mut self) -> Option<Instant> {
         let limits = &self.app.limits;
-        let idle = self.idle.end(limits.idle_timeout().filter(|_| !self.output.waits() && !self.client.listens()));
+        let idle =
+            self.idle.end(limits.idle_timeout().filter(|_| !self.output.waits() && self.client.mailbox().is_none()));
         let stranger = self.stranger.end(limits.auth_timeout().filter(|_| !self.client.authenticated));
         [idle, stranger, self.output.soft_end(&self.output_limit())].into_iter().flatten().min()
     }

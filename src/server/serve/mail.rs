@@ -1,8 +1,8 @@
-//! The messages of a connection that listens to channels: they go out with its replies, in one order, and count with them
+//! The messages of a connection that listens to channels, and the lines of a monitor: they go out with its replies, in one order, and count with them
 //! against what it may leave unread.
 
 use super::Connection;
-use crate::app::pubsub::Mailbox;
+use crate::app::mailbox::Mailbox;
 use crate::config::BufferLimit;
 use crate::keyspace::Tickets;
 
@@ -15,10 +15,11 @@ impl Connection {
         }
     }
 
-    /// How much it may leave unread.
+    /// How much it may leave unread. For Redis 7.0 a monitor is a normal client, which has no limit unless somebody sets one; here
+    /// it is closed as a subscriber is.
     pub(super) fn output_limit(&self) -> BufferLimit {
         let limits = &self.app.limits;
-        if self.client.listens() { limits.listener_output() } else { limits.output() }
+        if self.client.mailbox().is_some() { limits.listener_output() } else { limits.output() }
     }
 }
 

@@ -1,5 +1,5 @@
-//! The messages of one subscriber that its connection has not taken yet. It never grows beyond what its client may leave
-//! unread: whoever is that slow is closed.
+//! The messages of one subscriber or monitor that its connection has not taken yet. It never grows beyond what its client may
+//! leave unread: whoever is that slow is closed.
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -8,9 +8,9 @@ use crate::protocol::Reply;
 
 /// The most bytes that wait where `client-output-buffer-limit` has no limit: what a busy thread may find when it comes back,
 /// and as much as one EXEC may answer.
-const UNTAKEN_BYTES_MAX: usize = 1024 * 1024 * 1024;
+pub const UNTAKEN_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
-/// What waits for one subscriber.
+/// What waits for one connection, besides its replies.
 #[derive(Debug, Default)]
 pub struct Mailbox {
     untaken: Mutex<Untaken>,
@@ -27,16 +27,23 @@ struct Untaken {
 impl Mailbox {
     /// Leaves a message, of which at most `bytes_max` may wait; 0 for no limit.
     pub(super) fn deliver(&self, message: Reply, bytes_max: usize) {
+        self.deliver_all(std::iter::once(message), bytes_max);
+    }
+
+    /// Leaves several messages, or none of them if they are too much.
+    pub(super) fn deliver_all(&self, messages: impl Iterator<Item = Reply>, bytes_max: usize) {
         let bytes_max = Some(bytes_max).filter(|bytes| *bytes > 0).unwrap_or(UNTAKEN_BYTES_MAX);
         let mut untaken = self.untaken.lock();
         if untaken.overran {
             return;
         }
         let was_empty = untaken.messages.is_empty();
-        untaken.bytes += message.bytes_about();
-        if untaken.bytes >= bytes_max {
-            *untaken = Untaken { overran: true, ..Untaken::default() };
-        } else {
+        for message in messages {
+            untaken.bytes += message.bytes_about();
+            if untaken.bytes >= bytes_max {
+                *untaken = Untaken { overran: true, ..Untaken::default() };
+                break;
+            }
             untaken.messages.push(message);
         }
         let overran = untaken.overran;
