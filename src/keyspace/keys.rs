@@ -67,6 +67,8 @@ pub struct Keys<'a> {
     seen: Tickets,
     chance: Option<u64>,
     copies: Copies,
+    /// Whether all that is done has been done on a draft, and its look-ups were counted there.
+    repeats: bool,
     /// Asked once, as long as it may take: all events of an EXEC are told, or none of a class.
     event_classes: EventClasses,
     notices: Notices,
@@ -87,6 +89,7 @@ impl<'a> Keys<'a> {
             seen: Tickets::new(),
             chance: None,
             copies: Copies::default(),
+            repeats: false,
             event_classes: keyspace.events.classes(),
             notices: Notices::new(),
         }
@@ -132,13 +135,6 @@ impl<'a> Keys<'a> {
     pub fn bytes_of(&mut self, key: &[u8]) -> Option<usize> {
         self.look(key)?;
         self.locked.slot(self.keyspace.hot.spot(self.database, key), self.database, key).map(Slot::bytes)
-    }
-
-    /// Whether the key is live; counts a hit or a miss.
-    pub fn exists(&mut self, key: &[u8]) -> bool {
-        let exists = self.expiry(key).is_some();
-        self.keyspace.count_lookup(exists);
-        exists
     }
 
     /// Writes a key whole, as a string. A put of the same bytes that only lengthens the life is a touch.

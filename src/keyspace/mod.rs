@@ -150,12 +150,4 @@ impl Keyspace {
         self.touches.add(name(), incarnation, self.touches.due_ms(ends.recorded, ends.expiry, now_ms));
         Ends { touch: Some(incarnation), ..ends }
     }
-
-    fn count_lookup(&self, hit: bool) {
-        if hit {
-            self.metrics.keyspace_hits.increment();
-        } else {
-            self.metrics.keyspace_misses.increment();
-        }
-    }
 }

@@ -295,3 +295,30 @@ fn the_histogram_and_info_count_every_call_and_agree() {
     let last_us: f64 = shown.rsplit('=').next().and_then(|number| number.parse().ok()).expect("a number");
     assert!(bounds.last().is_some_and(|bound| last_us <= *bound as f64 + 1.0), "{shown} {bounds:?}");
 }
+
+/// What is read counts and what a write looks at does not; a script's look-ups count once, though its writes are done twice.
+#[test]
+fn hits_and_misses_are_counted_as_redis_counts_them() {
+    const SCRIPT: &str = "redis.call('set', KEYS[1], '1') redis.call('get', KEYS[1]) redis.call('incr', KEYS[1]) \
+        redis.call('get', KEYS[2]) redis.call('append', KEYS[1], 'x') redis.call('getdel', KEYS[1])";
+    let (redis, sojourn) = (Redis::start(), Sojourn::in_memory());
+    let mut both = [redis.address(), sojourn.address()].map(|address| Connection::open(address).expect("a connection"));
+    for line in "SET a 1|INCR a|APPEND a x|STRLEN a|STRLEN no|SETRANGE a 0 y|GETSET a 3|GETSET new 3|GET a|GET no|MGET a no|HSET h f v|\
+        HINCRBY h g 1|HGET h f|HGET h no|HGET no f|HGETALL h|HGET a f|GET h|SADD s x|SISMEMBER s x|SISMEMBER no x|SPOP s|SETNX a 1|\
+        EXPIRE a 100|EXPIRE no 1|PERSIST a|TTL a|TTL no|TYPE h|TYPE no|EXISTS a no h|TOUCH a no|RENAME h h2|HDEL h2 f|SREM s x|\
+        GETEX a EX 10|GETEX no EX 10|GETDEL a|GETDEL a|DEL h2|UNLINK no|OBJECT ENCODING new|OBJECT ENCODING no|MULTI|GET new|EXEC|SCRIPT"
+        .split('|')
+    {
+        let words: Vec<&str> = match line {
+            "SCRIPT" => vec!["EVAL", SCRIPT, "2", "a", "b"],
+            _ => line.split_whitespace().collect(),
+        };
+        let counts = both.each_mut().map(|connection| {
+            connection.call(&words).expect("a reply");
+            let info = connection.call(&["INFO", "stats"]).expect("a reply");
+            let text = String::from_utf8_lossy(info.bytes().unwrap_or_default()).into_owned();
+            text.lines().filter(|line| line.starts_with("keyspace_")).map(str::to_owned).collect::<Vec<_>>()
+        });
+        assert_eq!((&counts[0], 2), (&counts[1], counts[0].len()), "{line}: redis-server, and Sojourn");
+    }
+}

@@ -50,7 +50,7 @@ impl Rig {
     }
 
     fn kind(&self, key: &str) -> Option<Kind> {
-        self.run(&[key], |keys| keys.kind(key.as_bytes())).0
+        self.run(&[key], |keys| keys.kind_to_read(key.as_bytes())).0
     }
 }
 

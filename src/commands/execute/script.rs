@@ -234,7 +234,7 @@ pub(super) fn draft(
 
 /// Does on the keys what was done on their draft; the keys are what they were, so each command does the same again.
 fn apply(mut locked: Keys<'_>, names: &[KeyOf<'_>], written: &[Written], published: Messages, reply: Reply) -> Step {
-    locked.begin_exec();
+    locked.begin_repeat();
     locked.see(names);
     for Written { database, handler, request, chance } in written {
         locked.select(*database);

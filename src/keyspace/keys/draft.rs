@@ -106,6 +106,12 @@ impl Keys<'_> {
         self.chance = Some(chance);
     }
 
+    /// From now on all that was done on a draft is done again, as one EXEC; its look-ups have been counted.
+    pub fn begin_repeat(&mut self) {
+        self.begin_exec();
+        self.repeats = true;
+    }
+
     /// The reply waits for what is pending on these keys.
     pub fn see(&mut self, names: &[KeyOf<'_>]) {
         let selected = self.database;

@@ -19,14 +19,21 @@ const LARGE_BYTES: usize = 256 * 1024;
 const LARGE_WARNING_PAUSE_MS: i64 = 60_000;
 
 impl Keys<'_> {
-    /// The kind of a live key's value; counts a hit or a miss. Known without the value.
-    pub fn kind(&mut self, key: &[u8]) -> Option<Kind> {
+    /// Whether the key is live; counts a hit or a miss, as Redis does of what is read and not of what a write looks at.
+    pub fn exists(&mut self, key: &[u8]) -> bool {
+        let exists = self.expiry(key).is_some();
+        self.count_lookup(exists);
+        exists
+    }
+
+    /// The kind of a live key's value, known without the value. For a command that reads: it counts, and tells of a miss.
+    pub fn kind_to_read(&mut self, key: &[u8]) -> Option<Kind> {
         let kind = self.look(key).map(|life| life.kind);
-        self.keyspace.count_lookup(kind.is_some());
+        self.note_read(key, Ok(kind.is_some()));
         kind
     }
 
-    /// The string at a live key; counts a hit or a miss.
+    /// The string at a live key.
     ///
     /// # Errors
     /// [`KeysError::WrongKind`], [`KeysError::Unreadable`], and [`KeysError::Cold`] if only the database has it.
@@ -34,7 +41,7 @@ impl Keys<'_> {
         self.of_kind(key, Kind::String)
     }
 
-    /// The hash at a key, an empty one if there is none; counts a hit or a miss.
+    /// The hash at a key, an empty one if there is none.
     ///
     /// # Errors
     /// As [`Keys::value`].
@@ -42,7 +49,7 @@ impl Keys<'_> {
         Ok(self.of_kind(key, Kind::Hash)?.map_or_else(Hash::default, Hash::of))
     }
 
-    /// The set at a key, an empty one if there is none; counts a hit or a miss.
+    /// The set at a key, an empty one if there is none.
     ///
     /// # Errors
     /// As [`Keys::value`].
@@ -50,7 +57,7 @@ impl Keys<'_> {
         Ok(self.of_kind(key, Kind::Set)?.map_or_else(Set::default, Set::of))
     }
 
-    /// The value of a live key, whatever its kind; counts a hit or a miss.
+    /// The value of a live key, whatever its kind.
     ///
     /// # Errors
     /// [`KeysError::Unreadable`], and [`KeysError::Cold`] if only the database has it.
@@ -63,49 +70,34 @@ impl Keys<'_> {
         }
     }
 
-    /// [`Keys::kind`] for a command that reads: it tells of a miss.
-    pub fn kind_to_read(&mut self, key: &[u8]) -> Option<Kind> {
-        let kind = self.kind(key);
-        if kind.is_none() {
-            self.notify_miss(key);
-        }
-        kind
-    }
-
-    /// [`Keys::value`] for a command that reads: it tells of a miss.
+    /// [`Keys::value`] for a command that reads: it counts a hit or a miss, and tells of a miss.
     ///
     /// # Errors
     /// As [`Keys::value`].
     pub fn value_to_read(&mut self, key: &[u8]) -> Result<Option<Value>, KeysError> {
-        let value = self.value(key)?;
-        if value.is_none() {
-            self.notify_miss(key);
-        }
-        Ok(value)
+        let value = self.value(key);
+        self.note_read(key, value.as_ref().map(Option::is_some));
+        value
     }
 
-    /// [`Keys::hash`] for a command that reads: it tells of a miss.
+    /// [`Keys::hash`] for a command that reads: it counts a hit or a miss, and tells of a miss.
     ///
     /// # Errors
     /// As [`Keys::value`].
     pub fn hash_to_read(&mut self, key: &[u8]) -> Result<Hash, KeysError> {
-        let hash = self.hash(key)?;
-        if hash.is_empty() {
-            self.notify_miss(key);
-        }
-        Ok(hash)
+        let hash = self.hash(key);
+        self.note_read(key, hash.as_ref().map(|hash| !hash.is_empty()));
+        hash
     }
 
-    /// [`Keys::set`] for a command that reads: it tells of a miss.
+    /// [`Keys::set`] for a command that reads: it counts a hit or a miss, and tells of a miss.
     ///
     /// # Errors
     /// As [`Keys::value`].
     pub fn set_to_read(&mut self, key: &[u8]) -> Result<Set, KeysError> {
-        let set = self.set(key)?;
-        if set.is_empty() {
-            self.notify_miss(key);
-        }
-        Ok(set)
+        let set = self.set(key);
+        self.note_read(key, set.as_ref().map(|set| !set.is_empty()));
+        set
     }
 
     /// Puts a hash, with the end that the key has, and tells of `event`; an empty one deletes the key.
@@ -135,14 +127,33 @@ impl Keys<'_> {
         }
     }
 
-    /// What a live key holds, without the value if that is cold; counts a hit or a miss.
+    /// What a live key holds, without the value if that is cold.
     fn kind_and_value(&mut self, key: &[u8]) -> Option<(Kind, Option<Value>)> {
         let spot = self.keyspace.hot.spot(self.database, key);
         let slot = self.locked.slot(spot, self.database, key);
         slot.inspect(|slot| see(slot, &mut self.seen));
-        let life = slot.and_then(|slot| slot.live(self.now_ms));
-        self.keyspace.count_lookup(life.is_some());
-        life.map(|life| (life.kind, life.value.map(|held| self.copies.share(life.incarnation, held))))
+        let life = slot.and_then(|slot| slot.live(self.now_ms))?;
+        Some((life.kind, life.value.map(|held| self.copies.share(life.incarnation, held))))
+    }
+
+    /// A command has read a key, unless it will be run again once the value is loaded.
+    fn note_read(&mut self, key: &[u8], found: Result<bool, &KeysError>) {
+        match found {
+            Err(KeysError::Cold) => {}
+            Ok(true) | Err(_) => self.count_lookup(true),
+            Ok(false) => {
+                self.count_lookup(false);
+                self.notify_miss(key);
+            }
+        }
+    }
+
+    fn count_lookup(&self, hit: bool) {
+        if self.repeats {
+            return;
+        }
+        let metrics = &self.keyspace.metrics;
+        if hit { metrics.keyspace_hits.increment() } else { metrics.keyspace_misses.increment() }
     }
 
     fn of_kind(&mut self, key: &[u8], kind: Kind) -> Result<Option<Value>, KeysError> {

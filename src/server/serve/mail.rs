@@ -1,5 +1,5 @@
-//! The messages of a connection that listens to channels, and the lines of a monitor: they go out with its replies, in one order, and count with them
-//! against what it may leave unread.
+//! The messages of a connection that listens to channels, and the lines of a monitor: they go out with its replies, in one
+//! order, and count with them against what it may leave unread.
 
 use super::Connection;
 use crate::app::mailbox::Mailbox;
