@@ -165,10 +165,11 @@ impl Clients {
         self.by_id.len()
     }
 
-    /// All of them, oldest first.
+    /// All of them, oldest first, but those that were told to end: Redis ends them at once, here they may take a moment.
     #[must_use]
     pub fn list(&self) -> Vec<Arc<ClientInfo>> {
-        let mut all: Vec<_> = self.by_id.iter().map(|entry| Arc::clone(entry.value())).collect();
+        let stays = |info: &Arc<ClientInfo>| info.stay.lock().is_some();
+        let mut all: Vec<_> = self.by_id.iter().map(|entry| Arc::clone(entry.value())).filter(stays).collect();
         all.sort_by_key(|info| info.id);
         all
     }
