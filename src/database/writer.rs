@@ -355,7 +355,7 @@ impl Writer {
             metrics.batch_changes.add(count);
             metrics.commit_us.observe(took_us);
             metrics.last_commit_us.set(took_us);
-            metrics.latency.note(Event::Commit, took);
+            metrics.latency.note(Event::Commit, took, &self.clock);
             metrics.changes_per_batch.observe(count);
         }
     }

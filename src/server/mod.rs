@@ -256,7 +256,7 @@ async fn expire(app: Arc<App>, mut ticks: Ticks) {
         if app.write_through.status() != Status::Loading {
             let begun = Instant::now();
             app.keyspace.expire();
-            app.metrics.latency.note(Event::ExpireCycle, begun.elapsed());
+            app.metrics.latency.note(Event::ExpireCycle, begun.elapsed(), &app.clock);
             app.keyspace.watches.sweep();
         }
         let is_told = app.keyspace.events.classes().wants(EventClass::Expired);

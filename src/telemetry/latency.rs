@@ -74,7 +74,6 @@ pub struct Latency {
     threshold_ms: AtomicU64,
     counts_calls: AtomicBool,
     histories: Mutex<[History; Event::ALL.len()]>,
-    clock: Clock,
 }
 
 impl Latency {
@@ -101,11 +100,11 @@ impl Latency {
         threshold_ms > 0 && took.as_millis() >= threshold_ms.into()
     }
 
-    /// Keeps the moment if it was long enough.
-    pub fn note(&self, event: Event, took: Duration) {
+    /// Keeps the moment that `clock` shows if it was long enough.
+    pub fn note(&self, event: Event, took: Duration, clock: &Clock) {
         if self.wants(took) {
             let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-            let sample = Sample { at_s: self.clock.now_ms().div_euclid(1000), took_ms };
+            let sample = Sample { at_s: clock.now_ms().div_euclid(1000), took_ms };
             self.histories.lock()[event as usize].add(sample);
         }
     }
@@ -142,13 +141,14 @@ mod tests {
 
     #[test]
     fn only_what_reaches_the_threshold_is_kept() {
-        let latency = Latency::default();
-        latency.note(Event::Commit, Duration::from_secs(9));
+        let (latency, clock) = (Latency::default(), Clock::manual(7_900));
+        latency.note(Event::Commit, Duration::from_secs(9), &clock);
         latency.set_threshold_ms(10);
-        latency.note(Event::Commit, Duration::from_micros(9_999));
+        latency.note(Event::Commit, Duration::from_micros(9_999), &clock);
         assert_eq!(latency.history(Event::Commit), None);
-        latency.note(Event::Commit, Duration::from_millis(10));
-        assert_eq!(latency.history(Event::Commit).map(|history| history.worst_ms), Some(10));
+        latency.note(Event::Commit, Duration::from_millis(10), &clock);
+        let kept = History { samples: [Sample { at_s: 7, took_ms: 10 }].into(), worst_ms: 10 };
+        assert_eq!(latency.history(Event::Commit), Some(kept));
         assert!(latency.history(Event::Command).is_none());
         assert!(latency.forget(Event::Commit) && !latency.forget(Event::Commit));
     }

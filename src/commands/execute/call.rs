@@ -36,7 +36,7 @@ pub(super) fn note(
     };
     if app.metrics.latency.wants(worked) {
         let event = if row.has(Flag::Fast) { Event::FastCommand } else { Event::Command };
-        app.metrics.latency.note(event, worked);
+        app.metrics.latency.note(event, worked, &app.clock);
     }
     if app.slow_log.wants(worked) {
         slow_log::note(app, client, row, request, caller, worked);
