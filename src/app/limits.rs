@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use super::mailbox::UNTAKEN_BYTES_MAX;
 use crate::config::{BufferLimit, Settings};
 
 /// The settings that every request asks for.
@@ -91,6 +92,12 @@ impl Limits {
     #[must_use]
     pub fn listener_output(&self) -> BufferLimit {
         self.listener_output.read()
+    }
+
+    /// How many bytes of messages may wait for a client that listens or monitors.
+    #[must_use]
+    pub fn mailbox_bytes_max(&self) -> usize {
+        self.listener_output().hard_bytes_or(UNTAKEN_BYTES_MAX)
     }
 
     /// How long a client may stay without its password (`auth-timeout`); `None` for ever.

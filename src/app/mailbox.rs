@@ -8,7 +8,7 @@ use crate::protocol::Reply;
 
 /// The most bytes that wait where `client-output-buffer-limit` has no limit: what a busy thread may find when it comes back,
 /// and as much as one EXEC may answer.
-pub const UNTAKEN_BYTES_MAX: usize = 1024 * 1024 * 1024;
+pub(super) const UNTAKEN_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
 /// What waits for one connection, besides its replies.
 #[derive(Debug, Default)]
@@ -25,14 +25,13 @@ struct Untaken {
 }
 
 impl Mailbox {
-    /// Leaves a message, of which at most `bytes_max` may wait; 0 for no limit.
+    /// Leaves a message, of which at most `bytes_max` may wait.
     pub(super) fn deliver(&self, message: Reply, bytes_max: usize) {
         self.deliver_all(std::iter::once(message), bytes_max);
     }
 
     /// Leaves several messages, or none of them if they are too much.
     pub(super) fn deliver_all(&self, messages: impl Iterator<Item = Reply>, bytes_max: usize) {
-        let bytes_max = Some(bytes_max).filter(|bytes| *bytes > 0).unwrap_or(UNTAKEN_BYTES_MAX);
         let mut untaken = self.untaken.lock();
         if untaken.overran {
             return;

@@ -125,7 +125,7 @@ impl App {
 
     /// Gives a message to all who listen to its channel, and answers to how many.
     pub fn publish(&self, channel: &[u8], payload: &[u8]) -> usize {
-        self.pubsub.publish(channel, payload, self.limits.listener_output().hard_bytes)
+        self.pubsub.publish(channel, payload, self.limits.mailbox_bytes_max())
     }
 
     /// Tells those who listen of an event of a key, by the key's channel and by the event's.

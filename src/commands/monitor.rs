@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use super::error::CommandError;
 use super::table::{CommandResult, Flag, Group, Handler, KeyPositions, Loads, Row};
 use super::{client, secret};
-use crate::app::mailbox::UNTAKEN_BYTES_MAX;
 use crate::app::{App, Client};
 use crate::protocol::{Reply, Request};
 
@@ -61,7 +60,7 @@ pub(super) fn note(app: &App, client: &mut Client, row: &'static Row, request: &
     if app.monitors.is_idle() || row.has(Flag::Admin) {
         return;
     }
-    let bytes_max = mailbox_bytes_max(app);
+    let bytes_max = app.limits.mailbox_bytes_max();
     let line = line(app, client, secret::shown(row, request), caller, bytes_max);
     client.untold.push(line, bytes_max);
 }
@@ -69,12 +68,8 @@ pub(super) fn note(app: &App, client: &mut Client, row: &'static Row, request: &
 /// Tells the monitors of the command that has ended, and of those inside it.
 pub(super) fn tell(app: &App, client: &mut Client) {
     if !client.untold.is_empty() {
-        app.monitors.tell(std::mem::take(&mut client.untold), mailbox_bytes_max(app));
+        app.monitors.tell(std::mem::take(&mut client.untold), app.limits.mailbox_bytes_max());
     }
-}
-
-fn mailbox_bytes_max(app: &App) -> usize {
-    Some(app.limits.listener_output().hard_bytes).filter(|bytes| *bytes > 0).unwrap_or(UNTAKEN_BYTES_MAX)
 }
 
 /// One line: `1339518083.107412 [0 127.0.0.1:60866] "keys" "*"`. It ends where it is too long for every monitor, which are closed for it.

@@ -20,6 +20,12 @@ impl BufferLimit {
     pub const fn is_none(&self) -> bool {
         self.hard_bytes == 0 && self.soft_bytes == 0
     }
+
+    /// The bytes at which it is closed at once; `most` if there is no such limit.
+    #[must_use]
+    pub const fn hard_bytes_or(&self, most: usize) -> usize {
+        if self.hard_bytes == 0 { most } else { self.hard_bytes }
+    }
 }
 
 /// The limits of each class. There are no replicas: theirs are kept for CONFIG GET alone.

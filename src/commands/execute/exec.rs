@@ -125,7 +125,7 @@ fn killed(app: &App) -> Reply {
 }
 
 fn exec_reply_bytes_max(app: &App) -> usize {
-    Some(app.limits.output().hard_bytes).filter(|bytes| *bytes > 0).unwrap_or(EXEC_REPLY_BYTES_MAX)
+    app.limits.output().hard_bytes_or(EXEC_REPLY_BYTES_MAX)
 }
 
 /// What an EXEC locks and reads.
