@@ -68,13 +68,9 @@ impl Client {
         self.login.may_do_everything && self.login.generation == users.generation()
     }
 
-    /// Learns what became of its user; a user that was deleted ends the connection.
-    pub fn follow(&mut self, users: &Users) {
-        self.learns_of_a_change(users);
-    }
-
-    /// The same, and whether any user has changed since it was asked last.
-    pub fn learns_of_a_change(&mut self, users: &Users) -> bool {
+    /// Learns what became of its user; a user that was deleted ends the connection. Answers whether any user has changed since
+    /// it was asked last.
+    pub fn follow(&mut self, users: &Users) -> bool {
         let generation = users.generation();
         if self.login.generation == generation {
             return false;

@@ -36,7 +36,7 @@ pub(super) fn expel(app: &App, client: &mut Client) {
 /// Ends a client that has just begun to listen, if its user lost the right to between the gate and now: whoever took it was too
 /// early to find the client among those who listen. The one who comes second to the audiences sees the other.
 pub(in crate::commands) fn recheck(app: &App, client: &mut Client) {
-    if !client.learns_of_a_change(&app.users) {
+    if !client.follow(&app.users) {
         return;
     }
     let user = std::sync::Arc::clone(client.login.user());
