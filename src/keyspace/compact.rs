@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::entry::{Entry, Name};
-use super::slot::{COMPACT_VALUE_BYTES_MAX, Ends, Held, Lived, Wide};
+use super::entry::{Ends, Entry, Name};
+use super::slot::{COMPACT_VALUE_BYTES_MAX, Held, Lived, Wide};
 use crate::clock::Expiry;
 use crate::database::{Home, Kind};
 
@@ -46,8 +46,7 @@ impl Compact {
         if value_bytes > COMPACT_VALUE_BYTES_MAX {
             return None;
         }
-        let ends = Ends { expiry: life.expiry, recorded: life.recorded, touch: life.touch };
-        let (lag, touch) = packed(ends, life.incarnation)?;
+        let (lag, touch) = packed(life.ends, life.incarnation)?;
         let key_bytes = u32::try_from(name.key.len()).ok()?;
         let hot = if value.is_some() { HOT } else { 0 };
         let home = match life.home {
@@ -55,7 +54,7 @@ impl Compact {
             Home::Session(table) => u16::from(table) + 1,
         };
         let mut bytes = Vec::with_capacity(at::KEY + name.key.len() + value_bytes);
-        bytes.extend(milliseconds(life.expiry).to_le_bytes());
+        bytes.extend(milliseconds(life.ends.expiry).to_le_bytes());
         bytes.extend(life.incarnation.to_le_bytes());
         bytes.extend(lag.to_le_bytes());
         bytes.extend(touch.to_le_bytes());
@@ -79,6 +78,12 @@ impl Compact {
     #[must_use]
     pub fn key(&self) -> &[u8] {
         self.0.get(at::KEY..self.key_end()).unwrap_or_default()
+    }
+
+    /// The key for longer than the lock.
+    #[must_use]
+    pub fn name(&self) -> Name {
+        Name { database: self.database(), key: Arc::from(self.key()) }
     }
 
     /// Its life.
@@ -110,8 +115,7 @@ impl Compact {
     /// The same held wide.
     #[must_use]
     pub fn to_wide(&self) -> Wide {
-        let name = Name { database: self.database(), key: Arc::from(self.key()) };
-        Wide { name, entry: Entry { life: Some(self.life().to_life()), pending: None } }
+        Wide { name: self.name(), entry: Entry { life: Some(self.life().to_life()), pending: None } }
     }
 
     /// The memory that it takes, in bytes.

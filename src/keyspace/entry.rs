@@ -14,23 +14,46 @@ pub struct Name {
     pub key: std::sync::Arc<[u8]>,
 }
 
-/// An incarnation of a key: from its creation, or from the replacement of its value, to its end.
-#[derive(Clone, Debug)]
-pub struct Life {
+/// An incarnation of a key: from its creation, or from the replacement of its value, to its end. `V` is how its value is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Life<V = Value> {
     /// What the value is, known even when it is cold.
     pub kind: Kind,
     /// The value; `None` when it is cold, in the database only.
-    pub value: Option<Value>,
-    /// The end.
-    pub expiry: Expiry,
-    /// The end that the database has, or will have once all that is queued is committed.
-    pub recorded: Expiry,
+    pub value: Option<V>,
+    /// When it ends.
+    pub ends: Ends,
     /// The table of its record.
     pub home: Home,
     /// Larger than every earlier one.
     pub incarnation: u64,
-    /// The incarnation under which the touch queue holds it: its own, or that of a value which it replaced.
+}
+
+/// When a life ends, and what of that the database has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// The end.
+    pub expiry: Expiry,
+    /// The end that the database has, or will have once all that is queued is committed.
+    pub recorded: Expiry,
+    /// The incarnation under which the touch queue holds it: that of the life, or of a value which it replaced.
     pub touch: Option<u64>,
+}
+
+impl Ends {
+    /// An end that the database has, or will have.
+    #[must_use]
+    pub const fn at(expiry: Expiry) -> Self {
+        Self { expiry, recorded: expiry, touch: None }
+    }
+}
+
+impl<V> Life<V> {
+    /// The same with the value held in another way.
+    #[must_use]
+    pub fn with<W>(&self, value: Option<W>) -> Life<W> {
+        Life { kind: self.kind, value, ends: self.ends, home: self.home, incarnation: self.incarnation }
+    }
 }
 
 /// What is queued or under way for a key.
@@ -73,7 +96,7 @@ impl Entry {
     /// When the newest life ends.
     #[must_use]
     pub fn end(&self) -> Option<Expiry> {
-        self.life.as_ref().map(|life| life.expiry)
+        self.life.as_ref().map(|life| life.ends.expiry)
     }
 
     /// The life that would come back if what is under way failed.
@@ -95,17 +118,14 @@ pub fn apply(life: &mut Option<Life>, id: &RecordId, change: &Change, incarnatio
             *life = Some(Life {
                 kind: *kind,
                 value: Some(value.clone()),
-                expiry: *until,
-                recorded: *expiry,
+                ends: Ends { expiry: *until, recorded: *expiry, touch: (until != expiry).then_some(incarnation) },
                 home: id.home,
                 incarnation,
-                touch: (until != expiry).then_some(incarnation),
             });
         }
         Change::Expire { expiry } => {
             if let Some(life) = life {
-                life.expiry = *expiry;
-                life.recorded = *expiry;
+                life.ends = Ends { expiry: *expiry, recorded: *expiry, ..life.ends };
             }
         }
         // A move deletes in the old table what lives in the new one.

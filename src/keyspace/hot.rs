@@ -136,10 +136,21 @@ impl Locked<'_> {
         self.shard(spot.shard)?.find(spot.hash, |(slot, ())| slot.is(database, key)).map(|(slot, ())| slot)
     }
 
-    /// The same, to change it; whoever may leave nothing of it uses [`Locked::change`].
-    pub fn slot_mut(&mut self, spot: Spot, database: u8, key: &[u8]) -> Option<&mut Slot> {
+    /// Does something with what is known of a key, if anything is; a key of which nothing is left goes.
+    pub fn with_slot<T>(
+        &mut self,
+        spot: Spot,
+        database: u8,
+        key: &[u8],
+        act: impl FnOnce(&mut Slot) -> T,
+    ) -> Option<T> {
         let shard = self.shard_mut(spot.shard)?;
-        shard.find_mut(spot.hash, |(slot, ())| slot.is(database, key)).map(|(slot, ())| slot)
+        let (slot, ()) = shard.find_mut(spot.hash, |(slot, ())| slot.is(database, key))?;
+        let done = act(slot);
+        if slot.is_empty() {
+            self.remove(spot, database, key);
+        }
+        Some(done)
     }
 
     /// Changes a key's state, if anything is known of it; a key of which nothing is left goes.
@@ -150,12 +161,7 @@ impl Locked<'_> {
         key: &[u8],
         change: impl FnOnce(&Name, &mut Entry) -> T,
     ) -> Option<T> {
-        let slot = self.slot_mut(spot, database, key)?;
-        let changed = slot.change(change);
-        if slot.is_empty() {
-            self.remove(spot, database, key);
-        }
-        Some(changed)
+        self.with_slot(spot, database, key, |slot| slot.change(change))
     }
 
     /// Adds a key of which nothing is known.

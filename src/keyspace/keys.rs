@@ -12,10 +12,10 @@ use ahash::AHashMap;
 use smallvec::SmallVec;
 
 use super::Keyspace;
-use super::entry::{Entry, Life, Name};
+use super::entry::{Ends, Entry, Life, Name};
 use super::events::Notices;
 use super::hot::{Locked, Spot};
-use super::slot::{Copies, Ends, Lived, Slot};
+use super::slot::{Copies, Lived, Slot};
 use crate::clock::Expiry;
 use crate::config::{EventClass, EventClasses};
 use crate::database::unit::{Outcome, Ticket, Unit, Work};
@@ -210,7 +210,7 @@ impl<'a> Keys<'a> {
         let database = self.database;
         let deleted = self.locked.change(spot, database, key, |name, entry| {
             entry.mark(&ticket);
-            entry.life.take().map(|life| (record(name, life.home), life.expiry))
+            entry.life.take().map(|life| (record(name, life.home), life.ends.expiry))
         });
         if let Some((id, expiry)) = deleted.flatten() {
             self.keyspace.counts.shift(spot.shard, database, Some(expiry), None);
@@ -305,7 +305,8 @@ impl<'a> Keys<'a> {
             self.notify_new(spot, key);
         }
         let incarnation = self.keyspace.next_incarnation();
-        let life = Life { kind, value: Some(Arc::clone(&value)), expiry, recorded, home, incarnation, touch: None };
+        let ends = Ends { expiry, recorded, touch: None };
+        let life = Life { kind, value: Some(Arc::clone(&value)), ends, home, incarnation };
         let change = Change::Put { kind, value, expiry: recorded, until: expiry };
         let (keyspace, now_ms) = (self.keyspace, self.now_ms);
         if self.locked.slot(spot, database, key).is_none() {
@@ -321,11 +322,10 @@ impl<'a> Keys<'a> {
             entry.mark(&ticket);
             let ended = entry.life.replace(life);
             if let (Some(life), true) = (&mut entry.life, recorded != expiry) {
-                life.touch = ended.as_ref().and_then(|ended| ended.touch);
-                let ends = Ends { expiry, recorded, touch: life.touch };
-                life.touch = keyspace.put_off(|| name.clone(), incarnation, ends, now_ms).touch;
+                let touch = ended.as_ref().and_then(|ended| ended.ends.touch);
+                life.ends = keyspace.put_off(|| name.clone(), incarnation, Ends { touch, ..ends }, now_ms);
             }
-            (name.clone(), ended.map(|ended| (ended.home, ended.expiry)))
+            (name.clone(), ended.map(|ended| (ended.home, ended.ends.expiry)))
         });
         let Some((name, ended)) = replaced else { return };
         keyspace.counts.shift(spot.shard, database, ended.map(|(_, end)| end), Some(expiry));
@@ -345,15 +345,18 @@ impl<'a> Keys<'a> {
     /// A touch: takes effect at once, and lags in the database only within its bound.
     fn lengthen(&mut self, spot: Spot, key: &[u8], expiry: Expiry) -> Result<(), KeysError> {
         let (keyspace, now_ms) = (self.keyspace, self.now_ms);
-        let Some(slot) = self.locked.slot_mut(spot, self.database, key) else { return Ok(()) };
-        let Some(Lived { ends, incarnation, .. }) = slot.life() else { return Ok(()) };
-        if keyspace.touches.may_lag(ends.recorded, expiry, now_ms) {
-            let ends = keyspace.put_off(|| slot.name(), incarnation, Ends { expiry, ..ends }, now_ms);
-            slot.set_ends(ends);
-            return Ok(());
+        let lags = self.locked.with_slot(spot, self.database, key, |slot| {
+            let Some(Lived { ends, incarnation, .. }) = slot.life() else { return true };
+            let lags = keyspace.touches.may_lag(ends.recorded, expiry, now_ms);
+            if lags {
+                slot.set_ends(keyspace.put_off(|| slot.name(), incarnation, Ends { expiry, ..ends }, now_ms));
+            }
+            lags
+        });
+        if lags == Some(false) {
+            self.check_writable()?;
+            self.record_expiry(spot, key, expiry);
         }
-        self.check_writable()?;
-        self.record_expiry(spot, key, expiry);
         Ok(())
     }
 
@@ -364,8 +367,8 @@ impl<'a> Keys<'a> {
         let changed = self.locked.change(spot, database, key, |name, entry| {
             entry.mark(&ticket);
             let life = entry.life.as_mut()?;
-            let before = std::mem::replace(&mut life.expiry, expiry);
-            life.recorded = expiry;
+            let before = life.ends.expiry;
+            life.ends = Ends { expiry, recorded: expiry, ..life.ends };
             Some((record(name, life.home), before))
         });
         if let Some((id, before)) = changed.flatten() {

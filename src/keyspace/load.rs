@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::Keyspace;
 use super::collection;
-use super::entry::{Entry, Life, Name};
+use super::entry::{Ends, Entry, Life, Name};
 use super::hot::SHARDS;
 use super::keys::record;
 use super::slot::Slot;
@@ -99,7 +99,7 @@ impl Keyspace {
 
     fn cold(&self, kind: Kind, expiry: Expiry, home: Home) -> Life {
         let incarnation = self.next_incarnation();
-        Life { kind, value: None, expiry, recorded: expiry, home, incarnation, touch: None }
+        Life { kind, value: None, ends: Ends::at(expiry), home, incarnation }
     }
 
     /// Loads the values of these keys, if they are cold.

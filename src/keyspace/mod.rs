@@ -30,13 +30,12 @@ use crate::database::write_through::WriteThrough;
 use crate::protocol::limits::BULK_BYTES_MAX_DEFAULT;
 use crate::telemetry::metrics::Metrics;
 use counts::Counts;
-use entry::Name;
+use entry::{Ends, Name};
 use events::Events;
 use hot::{Access, Hot, Spot};
 pub use keys::{Keys, KeysError, Stamp, Tickets};
 use load::{LOADS_WAITING_MAX, LoadRequest};
 use pause::Pause;
-use slot::Ends;
 use touch::Touches;
 use watch::Watches;
 

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Keyspace;
-use super::entry::{Entry, Name, apply};
+use super::entry::{Ends, Entry, Name, apply};
 use super::hot::{Locked, SHARDS};
 use super::keys::record;
-use super::slot::{Ends, Lived, Slot};
+use super::slot::{Lived, Slot};
 use crate::database::unit::{Ticket, Unit, Work};
 use crate::database::write_through::{DueTouches, Memory, TakenBack, TouchWrite};
 use crate::database::{Change, RecordId};
@@ -57,7 +57,7 @@ impl Memory for Keyspace {
         // A key whose unit was taken back may stand in the queue twice.
         let mut known = HashSet::new();
         for (name, queued) in taken {
-            if !known.contains(&name) && self.due_touch(name.clone(), queued, &mut due) {
+            if !known.contains(&name) && self.due_touch(&name, queued, &mut due) {
                 known.insert(name);
             }
         }
@@ -75,7 +75,7 @@ impl Memory for Keyspace {
                 if slot.pending().is_some() {
                     slot.change(|_, entry| {
                         let committed = entry.committed_mut().filter(|life| life.incarnation == touch.incarnation);
-                        committed.into_iter().for_each(|life| life.recorded = touch.expiry);
+                        committed.into_iter().for_each(|life| life.ends.recorded = touch.expiry);
                     });
                 } else if let Some(life) = slot.life().filter(|life| life.incarnation == touch.incarnation) {
                     slot.set_ends(Ends { recorded: touch.expiry, ..life.ends });
@@ -106,11 +106,7 @@ impl Keyspace {
         let incarnation = self.next_incarnation();
         let spot = self.hot.spot(id.database, &id.key);
         let mut locked = self.hot.lock_shard(spot.shard);
-        if locked.slot(spot, id.database, &id.key).is_none_or(|slot| slot.pending().is_none()) {
-            // It is settled already, and stays as small as it is.
-            return;
-        }
-        locked.change(spot, id.database, &id.key, |_, entry| match &mut entry.pending {
+        let settle = |entry: &mut Entry| match &mut entry.pending {
             Some(pending) if !pending.ticket.is(ticket) => {
                 apply(&mut pending.committed, id, change, incarnation);
                 if gone {
@@ -121,10 +117,16 @@ impl Keyspace {
             Some(_) => {
                 entry.pending = None;
                 if gone {
-                    let life = entry.life.take();
-                    self.counts.shift(spot.shard, id.database, life.map(|life| life.expiry), None);
+                    self.counts.shift(spot.shard, id.database, entry.end(), None);
                     self.watches.changed(id.database, &id.key);
+                    entry.life = None;
                 }
+            }
+        };
+        locked.with_slot(spot, id.database, &id.key, |slot| {
+            // One that is settled already stays as small as it is.
+            if slot.pending().is_some() {
+                slot.change(|_, entry| settle(entry));
             }
         });
     }
@@ -180,7 +182,7 @@ impl Keyspace {
 
     /// A touch that a life has which is the newest one again.
     fn queue_touch(&self, name: Name, entry: &Entry) {
-        if let Some(queued) = entry.life.as_ref().and_then(|life| life.touch) {
+        if let Some(queued) = entry.life.as_ref().and_then(|life| life.ends.touch) {
             self.touches.add(name, queued, self.clock.now_ms());
         }
     }
@@ -230,27 +232,29 @@ impl Keyspace {
     }
 
     /// Adds what is to be written for a key of the touch queue, if anything. Answers whether there is.
-    fn due_touch(&self, name: Name, queued: u64, due: &mut DueTouches) -> bool {
+    fn due_touch(&self, name: &Name, queued: u64, due: &mut DueTouches) -> bool {
         let now_ms = self.clock.now_ms();
         let spot = self.hot.spot(name.database, &name.key);
         let mut locked = self.hot.lock_shard(spot.shard);
-        let Some(slot) = locked.slot_mut(spot, name.database, &name.key) else { return false };
-        let Some(Lived { ends, home, incarnation, .. }) = slot.life() else { return false };
-        if ends.touch != Some(queued) {
-            return false;
-        }
-        let is_needless = ends.recorded == ends.expiry || ends.expiry.is_past(now_ms);
-        if !is_needless && slot.pending().is_some() {
-            // Its unit goes first; the touch follows with the end of that moment.
-            self.touches.add(name, queued, now_ms);
-            due.postponed += 1;
-            return false;
-        }
-        slot.set_ends(Ends { touch: None, ..ends });
-        if !is_needless {
-            due.writes.push(TouchWrite { id: record(&name, home), incarnation, expiry: ends.expiry });
-        }
-        !is_needless
+        let is_due = locked.with_slot(spot, name.database, &name.key, |slot| {
+            let Some(Lived { ends, home, incarnation, .. }) = slot.life() else { return false };
+            if ends.touch != Some(queued) {
+                return false;
+            }
+            let is_needless = ends.recorded == ends.expiry || ends.expiry.is_past(now_ms);
+            if !is_needless && slot.pending().is_some() {
+                // Its unit goes first; the touch follows with the end of that moment.
+                self.touches.add(name.clone(), queued, now_ms);
+                due.postponed += 1;
+                return false;
+            }
+            slot.set_ends(Ends { touch: None, ..ends });
+            if !is_needless {
+                due.writes.push(TouchWrite { id: record(name, home), incarnation, expiry: ends.expiry });
+            }
+            !is_needless
+        });
+        is_due.unwrap_or(false)
     }
 
     /// Somebody deleted the record by SQL: the key is gone, unless it has been written anew since.
@@ -264,7 +268,7 @@ impl Keyspace {
             };
             let Some(gone) = life.take_if(|life| life.incarnation == incarnation) else { return };
             if entry.pending.is_none() {
-                self.counts.shift(spot.shard, id.database, Some(gone.expiry), None);
+                self.counts.shift(spot.shard, id.database, Some(gone.ends.expiry), None);
                 self.watches.changed(id.database, &id.key);
             }
         });
@@ -273,9 +277,7 @@ impl Keyspace {
     fn with_slot(&self, id: &RecordId, change: impl FnOnce(&mut Slot)) {
         let spot = self.hot.spot(id.database, &id.key);
         let mut locked = self.hot.lock_shard(spot.shard);
-        if let Some(slot) = locked.slot_mut(spot, id.database, &id.key) {
-            change(slot);
-        }
+        locked.with_slot(spot, id.database, &id.key, change);
     }
 }
 

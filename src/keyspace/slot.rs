@@ -7,9 +7,8 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use super::compact::Compact;
-use super::entry::{Entry, Life, Name, Pending};
-use crate::clock::Expiry;
-use crate::database::{Home, Kind, Value};
+use super::entry::{Ends, Entry, Life, Name, Pending};
+use crate::database::Value;
 
 /// Values beyond this stay apart: a reply shares them, where it copies one that stands with its key.
 pub const COMPACT_VALUE_BYTES_MAX: usize = 2_048;
@@ -38,31 +37,8 @@ pub struct Wide {
     pub entry: Entry,
 }
 
-/// When a life ends, and what of that the database has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ends {
-    /// As [`Life::expiry`].
-    pub expiry: Expiry,
-    /// As [`Life::recorded`].
-    pub recorded: Expiry,
-    /// As [`Life::touch`].
-    pub touch: Option<u64>,
-}
-
 /// A life as a slot holds it.
-#[derive(Clone, Copy, Debug)]
-pub struct Lived<'a> {
-    /// As [`Life::kind`].
-    pub kind: Kind,
-    /// As [`Life::value`].
-    pub value: Option<Held<'a>>,
-    /// When it ends.
-    pub ends: Ends,
-    /// As [`Life::home`].
-    pub home: Home,
-    /// As [`Life::incarnation`].
-    pub incarnation: u64,
-}
+pub type Lived<'a> = Life<Held<'a>>;
 
 /// A value where it is held.
 #[derive(Clone, Copy, Debug)]
@@ -123,25 +99,11 @@ impl Copies {
     }
 }
 
-impl<'a> Lived<'a> {
-    fn of(life: &'a Life) -> Self {
-        let ends = Ends { expiry: life.expiry, recorded: life.recorded, touch: life.touch };
-        let value = life.value.as_ref().map(Held::Apart);
-        Self { kind: life.kind, value, ends, home: life.home, incarnation: life.incarnation }
-    }
-
-    /// The same apart from its key.
+impl Lived<'_> {
+    /// The same for longer than the lock.
     #[must_use]
-    pub fn to_life(self) -> Life {
-        Life {
-            kind: self.kind,
-            value: self.value.map(Held::share),
-            expiry: self.ends.expiry,
-            recorded: self.ends.recorded,
-            home: self.home,
-            incarnation: self.incarnation,
-            touch: self.ends.touch,
-        }
+    pub fn to_life(&self) -> Life {
+        self.with(self.value.map(Held::share))
     }
 }
 
@@ -179,7 +141,7 @@ impl Slot {
     #[must_use]
     pub fn name(&self) -> Name {
         match self {
-            Self::Compact(compact) => Name { database: compact.database(), key: Arc::from(compact.key()) },
+            Self::Compact(compact) => compact.name(),
             Self::Wide(wide) => wide.name.clone(),
         }
     }
@@ -197,7 +159,7 @@ impl Slot {
     pub fn life(&self) -> Option<Lived<'_>> {
         match self {
             Self::Compact(compact) => Some(compact.life()),
-            Self::Wide(wide) => wide.entry.life.as_ref().map(Lived::of),
+            Self::Wide(wide) => wide.entry.life.as_ref().map(|life| life.with(life.value.as_ref().map(Held::Apart))),
         }
     }
 
@@ -245,7 +207,7 @@ impl Slot {
         }
         self.change(|_, entry| {
             if let Some(life) = &mut entry.life {
-                (life.expiry, life.recorded, life.touch) = (ends.expiry, ends.recorded, ends.touch);
+                life.ends = ends;
             }
         });
     }
@@ -297,6 +259,8 @@ impl Wide {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Expiry;
+    use crate::database::{Home, Kind};
 
     const NOW_MS: i64 = 1_700_000_000_000;
 
@@ -307,15 +271,7 @@ mod tests {
     fn life(value: Option<&[u8]>) -> Life {
         let end = Expiry::at_ms(NOW_MS);
         let home = Home::Session(2);
-        Life {
-            kind: Kind::String,
-            value: value.map(Arc::from),
-            expiry: end,
-            recorded: end,
-            home,
-            incarnation: 7,
-            touch: None,
-        }
+        Life { kind: Kind::String, value: value.map(Arc::from), ends: Ends::at(end), home, incarnation: 7 }
     }
 
     fn slot(life: Life) -> Slot {
@@ -324,8 +280,7 @@ mod tests {
 
     fn same(slot: &Slot, expected: &Life) {
         assert!(slot.is(3, b"sess:a") && !slot.is(2, b"sess:a") && !slot.is(3, b"sess:b"));
-        let found = slot.life().expect("a life").to_life();
-        assert_eq!(format!("{found:?}"), format!("{expected:?}"));
+        assert_eq!(slot.life().expect("a life").to_life(), *expected);
     }
 
     #[test]
@@ -365,7 +320,8 @@ mod tests {
                     let lags = (Expiry::at_ms(NOW_MS), Expiry::at_ms(NOW_MS - 60_000));
                     for (expiry, recorded) in [never, lags] {
                         for touch in [None, Some(7), Some(6)] {
-                            let expected = Life { kind, home, expiry, recorded, touch, ..life(value) };
+                            let ends = Ends { expiry, recorded, touch };
+                            let expected = Life { kind, home, ends, ..life(value) };
                             let slot = slot(expected.clone());
                             assert!(matches!(slot, Slot::Compact(_)), "{expected:?}");
                             same(&slot, &expected);
@@ -379,13 +335,15 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_wide() {
         let far = Expiry::at_ms(NOW_MS + i64::from(u32::MAX) + 1);
+        let ends = life(None).ends;
+        let ending = |ends| Life { ends, ..life(None) };
         let cases = [
             life(Some(&[b'x'; COMPACT_VALUE_BYTES_MAX + 1])),
-            Life { expiry: far, ..life(None) },
-            Life { expiry: Expiry::NEVER, ..life(None) },
-            Life { recorded: far, ..life(None) },
-            Life { touch: Some(8), ..life(None) },
-            Life { incarnation: u64::from(u32::MAX) + 1, touch: Some(1), ..life(None) },
+            ending(Ends { expiry: far, ..ends }),
+            ending(Ends { expiry: Expiry::NEVER, ..ends }),
+            ending(Ends { recorded: far, ..ends }),
+            ending(Ends { touch: Some(8), ..ends }),
+            Life { incarnation: u64::from(u32::MAX) + 1, ..ending(Ends { touch: Some(1), ..ends }) },
         ];
         for expected in cases {
             let slot = slot(expected.clone());

@@ -9,7 +9,7 @@ use std::time::Duration;
 use ahash::RandomState;
 use smallvec::SmallVec;
 
-use super::super::entry::{Entry, Name};
+use super::super::entry::{Ends, Entry, Name};
 use super::super::hot::Access;
 use super::super::{Keyspace, Lock};
 use super::Keys;
@@ -74,8 +74,7 @@ impl Keys<'_> {
             let spot = table.hot.spot(*database, key);
             if draft.locked.slot(spot, *database, key).is_none() {
                 let mut life = life.to_life();
-                life.recorded = life.expiry;
-                life.touch = None;
+                life.ends = Ends::at(life.ends.expiry);
                 let name = Name { database: *database, key: Arc::from(*key) };
                 draft.locked.insert(spot, name, Entry { life: Some(life), pending: None });
             }
