@@ -89,8 +89,10 @@ const HELP: &[&str] = &[
 ];
 
 fn encoding_of(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
+    if !keys.exists(&request[2]) {
+        return Ok(Reply::Null);
+    }
     let found = keys.any_value(&request[2])?;
-    keys.exists(&request[2]);
     Ok(found.map_or(Reply::Null, |(kind, value)| Reply::text(encoding::of(kind, value))))
 }
 
