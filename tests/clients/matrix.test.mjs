@@ -7,7 +7,7 @@
 // libraries with that text in their names.
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { libraries, missing } from './matrix/libraries.mjs';
+import { libraries } from './matrix/libraries.mjs';
 import { play } from './matrix/play.mjs';
 import { entryOf, nameOf, readResults, readmeIsBehind, writeReadme, writeResults } from './matrix/results.mjs';
 import { Postgres } from './support/postgres.mjs';
@@ -35,14 +35,12 @@ describe('compatibility matrix', { concurrency: AT_A_TIME, skip: target === 'red
   });
 
   for (const library of chosen) {
-    const waits = waitsFor(library);
-    it(waits.length ? `${nameOf(library)}: against redis-server only, waits for ${waits.join(', ')}` : `${nameOf(library)}: as against redis-server`, async () => {
+    it(`${nameOf(library)}: as against redis-server`, async () => {
       const stage = await openStage();
-      const [redis, sojourn] = await Promise.all([play(library, stage.redis), waits.length ? undefined : play(library, stage.sojourn)]);
+      const [redis, sojourn] = await Promise.all([play(library, stage.redis), play(library, stage.sojourn)]);
       stages.push(stage);
-      if (sojourn) isTheSame(sojourn, redis);
-      else isWhole(redis);
-      const entry = entryOf(library, redis, waits);
+      isTheSame(sojourn, redis);
+      const entry = entryOf(library, redis);
       seen.set(nameOf(library), entry);
       if (!updating) assert.deepEqual(entry, readResults()[nameOf(library)], 'matrix/results.json has something else: look at it, then UPDATE_MATRIX=1');
     });
@@ -85,18 +83,6 @@ describe('the matrix itself', { skip: target === 'redis' && 'it is about Sojourn
     assert.throws(() => isTheSame(empty, empty), /steps/);
   });
 
-  it('waits for nothing that Sojourn has', async () => {
-    const server = await Server.start({ kind: 'sojourn' });
-    try {
-      for (const [what, command] of Object.entries(missing)) {
-        const [row] = await ask(server.port, 'COMMAND', 'INFO', command);
-        assert.equal(row, null, `Sojourn has ${command}: take ${what} from the list in matrix/libraries.mjs`);
-      }
-    } finally {
-      await server.stop();
-    }
-  });
-
   it('has its results and the table of the README up to date', () => {
     if (updating) {
       writeResults(libraries, seen);
@@ -104,25 +90,16 @@ describe('the matrix itself', { skip: target === 'redis' && 'it is about Sojourn
     }
     const results = readResults();
     assert.deepEqual(Object.keys(results), libraries.map(nameOf), 'matrix/results.json has exactly the libraries of the list, in its order');
-    for (const library of libraries) assert.deepEqual(results[nameOf(library)].waits ?? [], waitsFor(library), nameOf(library));
     assert.ok(!readmeIsBehind(libraries), 'the README is behind matrix/results.json: UPDATE_MATRIX=1 node --test matrix.test.mjs');
   });
 });
 
-function waitsFor(library) {
-  return library.needs.filter((need) => need in missing);
-}
-
 function isTheSame(sojourn, redis) {
-  isWhole(redis);
+  assert.ok(redis.steps.length >= STEPS_MIN, `only ${redis.steps.length} steps`);
+  assert.equal(new Set(redis.steps.map(({ step }) => step)).size, redis.steps.length, 'each step has a name of its own');
   assert.deepEqual(sojourn.versions, redis.versions);
   for (const [at, expected] of redis.steps.entries()) {
     assert.deepEqual(sojourn.steps[at], expected, `${expected.step}: another outcome than with redis-server`);
   }
   assert.equal(sojourn.steps.length, redis.steps.length);
-}
-
-function isWhole({ steps }) {
-  assert.ok(steps.length >= STEPS_MIN, `only ${steps.length} steps`);
-  assert.equal(new Set(steps.map(({ step }) => step)).size, steps.length, 'each step has a name of its own');
 }

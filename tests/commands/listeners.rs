@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use crate::support::redis::Redis;
 use crate::support::resp::{Connection, Frame};
+use crate::support::server::wait_until;
 use crate::support::sojourn::Sojourn;
 
 fn connect(address: SocketAddr) -> Connection {
@@ -75,13 +76,7 @@ fn one_client_listens_to_a_bounded_number_of_names_of_bounded_length() {
     drop(listener);
     let mut other = connect(sojourn.address());
     let mut left = || other.call(&["PUBSUB", "NUMPAT"]).expect("a reply").integer();
-    for _ in 0..1_000 {
-        if left() == Some(0) {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
-    panic!("a client that is gone still listens");
+    wait_until("one that is gone to listen no more", || left() == Some(0));
 }
 
 /// A user loses its channels at the moment at which it begins to listen: whichever comes first, it does not go on listening.
@@ -107,13 +102,6 @@ fn nobody_slips_in_while_its_user_loses_the_channel() {
             admin.call(&["ACL", "SETUSER", "u", "resetchannels"]).expect("a reply");
         });
         let mut listens = || seen.call(&["PUBSUB", "NUMSUB", "c"]).expect("a reply").items()[1].integer() == Some(1);
-        let ends = (0..400).any(|_| {
-            let still = listens();
-            if still {
-                std::thread::sleep(std::time::Duration::from_millis(5));
-            }
-            !still
-        });
-        assert!(ends, "round {round}: it listens to a channel that its user lost");
+        wait_until(&format!("round {round}: one that lost the channel to listen no more"), || !listens());
     }
 }

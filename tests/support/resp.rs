@@ -108,6 +108,14 @@ impl<S: Read + Write> Connection<S> {
         self.read()
     }
 
+    /// A number of INFO.
+    pub fn info(&mut self, name: &str) -> u64 {
+        let info = self.call(&["INFO", "everything"]).expect("a reply");
+        let text = String::from_utf8_lossy(info.bytes().expect("INFO answers text")).into_owned();
+        let number = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.parse().ok());
+        number.unwrap_or_else(|| panic!("{name} is no number of INFO: {text}"))
+    }
+
     /// Sends bytes as they are.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.reader.get_mut().write_all(bytes)

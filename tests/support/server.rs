@@ -110,10 +110,7 @@ impl Server {
 
     /// A number of INFO.
     pub fn info(&self, name: &str) -> u64 {
-        let info = self.call(&["INFO"]);
-        let text = String::from_utf8_lossy(info.bytes().expect("INFO answers text")).into_owned();
-        let number = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.parse().ok());
-        number.unwrap_or_else(|| panic!("{name} is no number of INFO: {text}"))
+        self.connect().info(name)
     }
 
     pub fn connect(&self) -> Connection {

@@ -7,7 +7,7 @@ use rustls::version;
 use super::server::{free_port, is_error, wait_for, wait_until};
 use super::support::certificates::{Authority, text};
 use super::support::redis::Redis;
-use super::support::resp::{Connection, Frame, encode};
+use super::support::resp::{Frame, encode};
 use super::support::tls::{Client, Secured};
 use super::{at, flags, start, start_with};
 
@@ -115,16 +115,11 @@ fn certificates_of_clients_are_asked_for_as_redis_asks() {
 fn who_shakes_hands_counts_as_a_client() {
     let authority = Authority::new();
     let (server, address) = start_with(&authority, "no", &["--maxclients", "3"]);
-    let clients = |connection: &mut Connection| {
-        let info = connection.call(&["INFO", "clients"]).expect("a reply");
-        let text = String::from_utf8_lossy(info.bytes().expect("INFO answers text")).into_owned();
-        text.lines().find_map(|line| line.strip_prefix("connected_clients:")?.parse().ok()).unwrap_or(0)
-    };
     // One connection asks all along: one that comes and goes may take a place before its forerunner has left.
     let mut asking = server.connect();
-    wait_until("those that asked before to leave", || clients(&mut asking) == 1);
+    wait_until("those that asked before to leave", || asking.info("connected_clients") == 1);
     let waiting = [(); 2].map(|()| std::net::TcpStream::connect(address).expect("a connection"));
-    wait_until("two that wait and the one that asks", || clients(&mut asking) == 3);
+    wait_until("two that wait and the one that asks", || asking.info("connected_clients") == 3);
     drop(asking);
     let client = Client::new(&authority);
     let mut third = wait_for("the place of the one that asked", || client.connect(address).ok());

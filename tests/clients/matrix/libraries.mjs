@@ -1,4 +1,4 @@
-// Every library of the compatibility matrix: what plays it, and what it needs of the server beyond strings.
+// Every library of the compatibility matrix, and what plays it.
 //
 // `how` is live (the real library) or replayed (its commands, as it was seen or read to send them: there is no such library
 // to run here). `client` is what tells rows of one name apart.
@@ -6,11 +6,6 @@
 // Spring Session, ASP.NET Core, gorilla and scs are replayed: nobody who runs the tests shall need a JVM, .NET or Go for it.
 // Of redis-cli's modes, these are not here: --rdb, --functions-rdb and --replica (replication), --cluster, --ldb (a debugger),
 // --intrinsic-latency (asks no server), --askpass; a terminal and --tls are in redis-cli.test.mjs and tls.test.mjs.
-
-// What Sojourn has not got yet, with a command that tells; nothing at present. Libraries that need one of these are played against
-// redis-server only, and the table says what they wait for. matrix.test.mjs fails when Sojourn has one of these after all:
-// then it goes from this list, and the libraries run against both.
-export const missing = {};
 
 const connectRedis = {
   3: ['redis-2', 'redis-3', 'ioredis-4'],
@@ -23,13 +18,13 @@ const connectRedis = {
   10: ['redis-5', 'redis-6', 'ioredis-6'],
 };
 
-const live = (language) => (name, driver, { client, needs = [] } = {}) => ({ language, how: 'live', name, client, driver, needs });
+const live = (language) => (name, driver, { client } = {}) => ({ language, how: 'live', name, client, driver });
 const node = live('node');
 const python = live('python');
 const php = live('php');
 const ruby = live('ruby');
 const rust = live('rust');
-const replayed = (name, file, needs = []) => ({ language: 'node', how: 'replayed', name, driver: ['replay.mjs', file], needs });
+const replayed = (name, file) => ({ language: 'node', how: 'replayed', name, driver: ['replay.mjs', file] });
 
 export const libraries = [
   ...Object.entries(connectRedis).flatMap(([major, clients]) => clients.map((client) =>

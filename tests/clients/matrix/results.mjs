@@ -15,11 +15,10 @@ export function nameOf({ name, driver, client }) {
   return `${name}${major}${client ? ` with ${client}` : ''}`;
 }
 
-export function entryOf(library, { versions, steps }, waits) {
+export function entryOf(library, { versions, steps }) {
   return {
     how: library.how,
     versions,
-    ...(waits.length ? { waits } : {}),
     steps: Object.fromEntries(steps.map(({ step, result, keys }) => [step, { result, keys }])),
   };
 }
@@ -72,11 +71,10 @@ function row(library, entry) {
   return `| ${library.name} | ${version} | ${client} | ${entry.how} | ${result(entry)} |`;
 }
 
-function result({ waits, steps }) {
+function result({ steps }) {
   const failures = Object.entries(steps).flatMap(([step, seen]) => errorsIn(seen.result, step));
   const count = `${Object.keys(steps).length} steps`;
   const both = failures.length ? `; with either server, ${failures[0]}${failures.length > 1 ? `, and ${failures.length - 1} more` : ''}` : '';
-  if (waits) return `${count} with redis-server${both}; waits for ${waits.join(', ')}`;
   return `as redis-server: ${count}${both}`;
 }
 
