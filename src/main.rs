@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use sojourn::config::{Command, Loaded, load};
 use sojourn::database::{DatabaseSettings, postgres, sqlite};
-use sojourn::server::{self, ServerError};
+use sojourn::server::{self, ServerError, inherited};
 use sojourn::telemetry::{Logging, process};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -63,6 +63,8 @@ fn schema(settings: &DatabaseSettings) -> String {
 
 fn serve(loaded: Loaded) -> Result<(), (u8, String)> {
     let failed = |error: &dyn std::fmt::Display| (EXIT_FAILURE, error.to_string());
+    // Before any thread is started.
+    let inherited = inherited::take().map_err(|error| failed(&error))?;
     let logging = Logging::start(&loaded.settings).map_err(|error| failed(&error))?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
@@ -70,9 +72,8 @@ fn serve(loaded: Loaded) -> Result<(), (u8, String)> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| failed(&error))?;
     let served = runtime.block_on(async {
         let shutdown = shutdown_signal().map_err(|error| failed(&error))?;
-        server::run(loaded, server::Options { logging: Some(logging), ..Default::default() }, shutdown)
-            .await
-            .map_err(|error| (exit_code(&error), error.to_string()))
+        let options = server::Options { logging: Some(logging), inherited, ..Default::default() };
+        server::run(loaded, options, shutdown).await.map_err(|error| (exit_code(&error), error.to_string()))
     });
     // A connection that does not end within shutdown-timeout must not keep the process.
     runtime.shutdown_background();

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 
 use super::ServerError;
+use super::inherited::Inherited;
 use crate::config::Settings;
 use crate::tls::Tls;
 
@@ -24,11 +25,50 @@ pub struct Listener {
     pub tls: Option<Arc<Tls>>,
 }
 
-/// Listens on all addresses, those without TLS first.
+/// Reads what TLS needs, if anything is served by it, and listens: on the sockets that were handed over, else on all addresses.
 ///
 /// # Errors
-/// Says which setting names an address that cannot be had, and who probably has it.
-pub async fn listen(settings: &Settings, tls: Option<&Arc<Tls>>) -> Result<Vec<Listener>, ServerError> {
+/// Says which setting names a file that is no good or an address that cannot be had.
+pub async fn open(
+    settings: &mut Settings,
+    inherited: Vec<Inherited>,
+) -> Result<(Option<Arc<Tls>>, Vec<Listener>), ServerError> {
+    let needs_tls = settings.needs_tls() || inherited.iter().any(|socket| socket.is_tls);
+    let tls = if needs_tls { Some(Arc::new(Tls::open(&settings.tls)?)) } else { None };
+    let listeners = if inherited.is_empty() {
+        listen(settings, tls.as_ref()).await?
+    } else {
+        adopt(inherited, settings, tls.as_ref())?
+    };
+    Ok((tls, listeners))
+}
+
+/// Listens on the sockets that were handed over, those without TLS first. Nothing is bound beside them: who makes the sockets
+/// decides which there are, and the settings are made to say so.
+fn adopt(
+    inherited: Vec<Inherited>,
+    settings: &mut Settings,
+    tls: Option<&Arc<Tls>>,
+) -> Result<Vec<Listener>, ServerError> {
+    let mut listeners = Vec::with_capacity(inherited.len());
+    for Inherited { socket, is_tls } in inherited {
+        let tls = tls.filter(|_| is_tls).cloned();
+        listeners.push(Listener { socket: TcpListener::from_std(socket)?, tls });
+    }
+    listeners.sort_by_key(|listener| listener.tls.is_some());
+    let address = |listener: &Listener| listener.socket.local_addr();
+    let port = |is_tls: bool| {
+        let first = listeners.iter().find(|listener| listener.tls.is_some() == is_tls);
+        first.map_or(Ok(0), |listener| address(listener).map(|address| address.port()))
+    };
+    (settings.port, settings.tls.port) = (port(false)?, port(true)?);
+    settings.bind = listeners.iter().map(|listener| Ok(address(listener)?.ip())).collect::<std::io::Result<_>>()?;
+    settings.bind.dedup();
+    Ok(listeners)
+}
+
+/// Listens on all addresses, those without TLS first. An error says who probably has an address that cannot be had.
+async fn listen(settings: &Settings, tls: Option<&Arc<Tls>>) -> Result<Vec<Listener>, ServerError> {
     let mut listeners = Vec::new();
     // Port 0 takes a free one, but beside a port for TLS it says that TLS is all that is wanted.
     if settings.port != 0 || settings.tls.port == 0 {

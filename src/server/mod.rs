@@ -4,6 +4,7 @@
 pub mod accept;
 mod connections;
 mod events;
+pub mod inherited;
 mod input;
 pub mod listen;
 mod open_files;
@@ -11,6 +12,7 @@ mod output;
 pub mod serve;
 pub mod start;
 pub mod stream;
+mod supervisor;
 mod wait;
 
 use std::future::Future;
@@ -35,7 +37,9 @@ use crate::telemetry::process;
 use crate::telemetry::{Exporter, Logging};
 use crate::tls::{Tls, TlsError};
 use accept::Workers;
+use inherited::Inherited;
 use listen::Listener;
+use supervisor::{StatusLine, Watchdog};
 
 /// How often the shards are asked whether a key has ended: one look at a number each, microseconds in all.
 const EXPIRE_TICK: Duration = Duration::from_millis(100);
@@ -82,6 +86,8 @@ pub struct Options {
     pub clock: Clock,
     /// The log, whose level can change.
     pub logging: Option<Logging>,
+    /// The sockets to listen on instead of binding any; none for binding.
+    pub inherited: Vec<Inherited>,
     /// Told where the server listens.
     pub listening: Option<oneshot::Sender<SocketAddr>>,
 }
@@ -97,8 +103,7 @@ pub async fn run(loaded: Loaded, options: Options, shutdown: impl Future<Output 
         let (wanted, maxclients) = (loaded.settings.maxclients, settings.maxclients);
         warn!(wanted, maxclients, "the limit of open files (ulimit -n) allows fewer clients than maxclients");
     }
-    let tls = if settings.needs_tls() { Some(Arc::new(Tls::open(&settings.tls)?)) } else { None };
-    let listeners = listen::listen(&settings, tls.as_ref()).await?;
+    let (tls, listeners) = listen::open(&mut settings, options.inherited).await?;
     let address = listeners[0].socket.local_addr()?;
     let run_id = run_id();
     // Host and process may come again, in a container that is started anew; the run does not.
@@ -188,6 +193,7 @@ async fn serve_until(
         end = storage.ended() => Some(end),
     };
     info!("stopping: what was received is answered, then everything is committed");
+    supervisor::stopping();
     let begun = Instant::now();
     let _ = stop.send(true);
     app.scripts.stop_all();
@@ -252,6 +258,7 @@ impl Ticks {
 
 /// Lets expired entries leave memory, and forgets the watches of clients that are gone.
 async fn expire(app: Arc<App>, mut ticks: Ticks) {
+    let mut watchdog = Watchdog::new();
     while ticks.next().await {
         if app.write_through.status() != Status::Loading {
             let begun = Instant::now();
@@ -259,6 +266,7 @@ async fn expire(app: Arc<App>, mut ticks: Ticks) {
             app.metrics.latency.note(Event::ExpireCycle, begun.elapsed(), &app.clock);
             app.keyspace.watches.sweep();
         }
+        watchdog.sign();
         let is_told = app.keyspace.events.classes().wants(EventClass::Expired);
         ticks.follow(if is_told { EXPIRE_TICK_TOLD } else { EXPIRE_TICK });
     }
@@ -282,7 +290,9 @@ async fn follow_certificates(tls: Arc<Tls>, mut ticks: Ticks) {
 
 /// Measures what is not counted, and hands all numbers to Prometheus.
 async fn measure(app: Arc<App>, exporter: Option<Exporter>, mut ticks: Ticks) {
+    let mut status_line = StatusLine::default();
     while ticks.next().await {
+        status_line.follow(app.write_through.status());
         app.refresh_metrics();
         if let Some(exporter) = &exporter {
             exporter.publish(&app.metrics);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
-use super::{Loads, ServerError};
+use super::{Loads, ServerError, supervisor};
 use crate::app::App;
 use crate::config::Choice;
 use crate::database::write_through::Status;
@@ -163,4 +163,5 @@ fn report(app: &App, sessions: usize, took: Duration) {
         load_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         "ready to accept connections"
     );
+    supervisor::ready();
 }

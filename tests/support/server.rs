@@ -15,6 +15,9 @@ use super::resp::{Connection, Frame};
 /// The longest that anything a test waits for may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The name of a server's log in its folder.
+const LOG: &str = "log";
+
 /// Waits until `found` finds something; panics with what it waited for when that takes too long.
 pub fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
@@ -65,13 +68,22 @@ impl Server {
 
     /// The same on a port of the caller's choice.
     pub fn spawn_on(port: u16, database_url: &str, arguments: &[&str]) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let log = folder.path().join("log");
-        let file = File::create(&log).expect("a log file");
+        let (folder, log) = log_file();
         let mut command = command(port, database_url, arguments);
-        command.stdout(file.try_clone().expect("a second handle")).stderr(file);
+        command.stdout(log.try_clone().expect("a second handle")).stderr(log);
+        Self::running(command, SocketAddr::from((Ipv4Addr::LOCALHOST, port)), folder)
+    }
+
+    /// The same by a command of the caller's, for a server that will be found there.
+    pub fn spawned_by(mut command: Command, address: SocketAddr) -> Self {
+        let (folder, log) = log_file();
+        command.stderr(log);
+        Self::running(command, address, folder)
+    }
+
+    fn running(mut command: Command, address: SocketAddr, folder: TempDir) -> Self {
         let child = command.spawn().expect("sojourn starts");
-        Self { child, address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), log, _folder: folder }
+        Self { child, address, log: folder.path().join(LOG), _folder: folder }
     }
 
     /// Starts it and waits until it serves.
@@ -184,6 +196,12 @@ pub fn run_to_end_on(port: u16, database_url: &str, arguments: &[&str]) -> (Opti
     let mut server = Server::spawn_on(port, database_url, arguments);
     let status = server.wait_for_end();
     (status.code(), server.log())
+}
+
+fn log_file() -> (TempDir, File) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = File::create(folder.path().join(LOG)).expect("a log file");
+    (folder, log)
 }
 
 fn read(log: &Path) -> String {
