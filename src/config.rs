@@ -8,6 +8,7 @@ pub mod database_url;
 mod document;
 mod event_classes;
 mod load;
+mod memory;
 mod observation;
 mod reading;
 mod rows;
@@ -25,6 +26,7 @@ pub use database_url::{each_host, masked_url};
 pub use document::markdown_table;
 pub use event_classes::{EventClass, EventClasses};
 pub use load::{ConfigError, load};
+pub use memory::{EvictionPolicy, total_memory_bytes};
 pub use observation::Percentile;
 pub use rows::{Changes, ROWS, Row};
 pub use runtime::{SetError, is_known, is_secret, matching, set, set_all};
@@ -135,6 +137,8 @@ pub struct Settings {
     pub metrics_addr: Option<SocketAddr>,
     pub log_level: LogLevel,
     pub log_format: LogFormat,
+    pub maxmemory: u64,
+    pub maxmemory_policy: EvictionPolicy,
     pub proto_max_bulk_len: usize,
     pub client_query_buffer_limit: usize,
     pub client_output_buffer_limit: BufferLimits,
@@ -180,6 +184,8 @@ impl Settings {
             metrics_addr: None,
             log_level: LogLevel::Info,
             log_format: LogFormat::Text,
+            maxmemory: 0,
+            maxmemory_policy: EvictionPolicy::NoEviction,
             proto_max_bulk_len: 0,
             client_query_buffer_limit: 0,
             client_output_buffer_limit: BufferLimits::none(),

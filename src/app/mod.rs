@@ -114,10 +114,8 @@ impl App {
         self.limits.follow(settings);
         self.slow_log.follow(settings);
         self.metrics.follow(settings);
-        self.keyspace.set_value_bytes_max(settings.proto_max_bulk_len);
+        self.keyspace.follow(settings);
         self.scripts.set_busy_reply_threshold(Duration::from_millis(settings.busy_reply_threshold_ms.into()));
-        self.keyspace.touches.set_interval(settings.touch_interval);
-        self.keyspace.events.set_classes(settings.notify_keyspace_events);
         if let Some(logging) = &self.logging {
             logging.set_level(settings.log_level);
         }
@@ -149,10 +147,23 @@ impl App {
             keys.set(self.keyspace.counts.keys(database) as u64);
             expiring.set(self.keyspace.counts.expiring(database) as u64);
         }
+        self.refresh_memory();
         self.metrics.backlog_units.set(self.write_through.backlog() as u64);
         let behind_ms = self.write_through.behind().as_millis();
         self.metrics.backlog_age_ms.set(u64::try_from(behind_ms).unwrap_or(u64::MAX));
         self.metrics.outage.set(u64::from(self.write_through.is_down()));
+    }
+
+    fn refresh_memory(&self) {
+        let taken = self.keyspace.memory_use();
+        let by_kind = [taken.keys, taken.values, taken.tables, taken.pending];
+        self.metrics.memory_used.iter().zip(by_kind).for_each(|(gauge, bytes)| gauge.set(bytes as u64));
+        let peak = &self.metrics.memory_used_peak_bytes;
+        peak.set(peak.get().max(taken.used() as u64));
+        self.metrics.maxmemory_bytes.set(self.settings.read().maxmemory);
+        let (keys, hot) = (self.keyspace.counts.all_keys(), taken.hot_values);
+        self.metrics.hot_values.set(hot as u64);
+        self.metrics.cold_values.set(keys.saturating_sub(hot) as u64);
     }
 
     /// Whether outsiders are kept out, as Redis does beyond loopback without a password.

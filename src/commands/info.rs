@@ -2,6 +2,7 @@
 //! of it. What tools look for and is not kept is 0, and a section of its own holds what Redis does not have.
 
 mod absent;
+mod memory;
 mod process;
 mod storage;
 mod traffic;
@@ -43,7 +44,7 @@ struct Section {
 const SECTIONS: &[Section] = &[
     Section { name: "Server", by_default: true, write: process::server },
     Section { name: "Clients", by_default: true, write: traffic::clients },
-    Section { name: "Memory", by_default: true, write: process::memory },
+    Section { name: "Memory", by_default: true, write: memory::memory },
     Section { name: "Persistence", by_default: true, write: storage::persistence },
     Section { name: "Stats", by_default: true, write: traffic::statistics },
     Section { name: "Replication", by_default: true, write: storage::replication },

@@ -3,8 +3,8 @@
 use super::reading::{bind, metrics_addr, session_tables, timezone};
 use super::value::{Choice, Given, Invalid, Secret, Syntax, show_duration, show_yes_no};
 use super::{
-    Durability, LogFormat, LogLevel, SessionTableName, Settings, access, database_url, event_classes, observation,
-    scripts, tls,
+    Durability, LogFormat, LogLevel, SessionTableName, Settings, access, database_url, event_classes, memory,
+    observation, scripts, tls,
 };
 
 /// When a setting may change.
@@ -264,6 +264,8 @@ pub const ROWS: &[Row] = &[
         apply: |settings, given| put(&mut settings.log_format, given.choice()),
         show: |settings| settings.log_format.name().to_owned(),
     },
+    memory::MAXMEMORY,
+    memory::MAXMEMORY_POLICY,
     Row {
         name: "proto-max-bulk-len",
         syntax: Syntax::Bytes { min: 1024 * 1024, max: VALUE_BYTES_MAX },

@@ -22,9 +22,6 @@ const FIXED: &[Fixed] = &[
         instead: Some("durability"),
     },
     Fixed { name: "appendfsync", value: appendfsync, instead: Some("durability") },
-    // Nothing is evicted by Redis's meaning of the word: a session that is not in memory is in the database.
-    Fixed { name: "maxmemory", value: |_| "0", instead: None },
-    Fixed { name: "maxmemory-policy", value: |_| "noeviction", instead: None },
     Fixed { name: "replica-read-only", value: |_| "yes", instead: None },
     Fixed { name: "cluster-enabled", value: |_| "no", instead: None },
     Fixed { name: "io-threads", value: |_| "1", instead: None },
@@ -186,6 +183,28 @@ mod tests {
         assert_eq!((settings.timeout_s, settings.proto_max_bulk_len), (5, 2_000_000));
         assert_eq!(set(&mut settings, "protected-mode", "NO"), Ok(()));
         assert!(!settings.protected_mode);
+    }
+
+    #[test]
+    fn maxmemory_is_read_and_refused_in_the_words_of_redis() {
+        // Each line was answered by redis-server 7.0.15.
+        let mut settings = Settings::default();
+        for (text, bytes) in [("10", 10), ("0", 0), ("", 0), ("1k", 1000), ("1KB", 1024), ("100mb", 104_857_600)] {
+            assert_eq!(set(&mut settings, "maxmemory", text), Ok(()), "{text}");
+            assert_eq!(settings.maxmemory, bytes);
+        }
+        let failed = |settings: &mut Settings, name: &str, text: &str| {
+            set(settings, name, text).map_err(|error| error.to_string()).expect_err(text)
+        };
+        let start = "ERR CONFIG SET failed (possibly related to argument";
+        for text in ["abc", "-1", "50%", "1.5mb"] {
+            let line = format!("{start} 'maxmemory') - argument must be a memory value");
+            assert_eq!(failed(&mut settings, "maxmemory", text), line);
+        }
+        assert_eq!(set(&mut settings, "maxmemory-policy", "VOLATILE-ttl"), Ok(()));
+        let policies = "volatile-lru, volatile-lfu, volatile-random, volatile-ttl, allkeys-lru, allkeys-lfu, allkeys-random, noeviction";
+        let line = format!("{start} 'maxmemory-policy') - argument(s) must be one of the following: {policies}");
+        assert_eq!(failed(&mut settings, "maxmemory-policy", "abc"), line);
     }
 
     #[test]

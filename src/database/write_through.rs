@@ -2,23 +2,23 @@
 //! timer (while one commits, the next one gathers), and settled. One writer, one commit at a time. A unit's ticket
 //! says "committed" only after the database has said so.
 
+mod memory;
 mod queue;
 mod wake;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+pub use self::memory::{DueTouches, Memory, TakenBack, TouchWrite};
 use self::queue::Queue;
 pub(super) use self::queue::{BatchLimits, split};
 pub use self::queue::{EVERYSEC_BACKLOG_MAX, QUEUE_BYTES_MAX, QUEUE_UNITS_MANY, QUEUE_UNITS_MAX};
 use self::wake::Wake;
-use super::RecordId;
 use super::unit::{Outcome, Ticket, Unit, Work};
-use crate::clock::Expiry;
 use crate::telemetry::metrics::Metrics;
 
 /// What the server may do.
@@ -44,6 +44,8 @@ pub struct WriteThrough {
     crowded: AtomicBool,
     /// Whether `everysec` acknowledges nothing more.
     overdrawn: AtomicBool,
+    /// The memory that the queue takes.
+    held_bytes: AtomicUsize,
     wake: Wake,
     settled: watch::Sender<u64>,
     status: AtomicU8,
@@ -59,60 +61,6 @@ pub struct WriteThrough {
     pub metrics: Arc<Metrics>,
 }
 
-/// A touch that is flushed: the record and its end of this moment.
-#[derive(Clone, Debug)]
-pub struct TouchWrite {
-    /// The record.
-    pub id: RecordId,
-    /// The incarnation that was touched.
-    pub incarnation: u64,
-    /// Its end.
-    pub expiry: Expiry,
-}
-
-/// What a flush takes from the touch queue.
-#[derive(Clone, Debug, Default)]
-pub struct DueTouches {
-    /// How many keys were taken.
-    pub taken: usize,
-    /// How many of them went back, since a unit of theirs is under way.
-    pub postponed: usize,
-    /// What is to be written, each record once.
-    pub writes: Vec<TouchWrite>,
-}
-
-/// Units that fail, and those that go on standing though they are not committed: each in the order in which it took effect.
-/// A unit that stands and shares a key with one that failed is older than that one.
-#[derive(Clone, Debug, Default)]
-pub struct TakenBack {
-    /// Never applied.
-    pub failed: Vec<Unit>,
-    /// Still queued, or sent and in doubt.
-    pub standing: Vec<Unit>,
-}
-
-/// What the writer tells the memory above it, and asks of it.
-pub trait Memory: Send + Sync {
-    /// A unit is durable. `missing` are records that an expiry was to be set on and that somebody deleted by SQL.
-    fn committed(&self, unit: &Unit, missing: &[RecordId]);
-
-    /// Stops everything, lets `pick` choose the units that fail, and takes them back, down to what is committed or still
-    /// stands.
-    fn take_back(&self, pick: &mut dyn FnMut() -> TakenBack);
-
-    /// How many touches wait.
-    fn touches_waiting(&self) -> usize;
-
-    /// Takes up to `limit` touches that are due at `now_ms`. Those that have a unit under way go back to the queue.
-    fn due_touches(&self, now_ms: i64, limit: usize) -> DueTouches;
-
-    /// These touches are durable, but for those whose record is missing: those keys are forgotten.
-    fn touches_committed(&self, touches: &[TouchWrite], missing: &[RecordId]);
-
-    /// These touches were not written; they are due again after `pause`.
-    fn touches_failed(&self, touches: &[TouchWrite], pause: Duration);
-}
-
 impl WriteThrough {
     /// A queue whose writer has not started: the status is `Loading`.
     #[must_use]
@@ -122,6 +70,7 @@ impl WriteThrough {
             full: AtomicBool::new(false),
             crowded: AtomicBool::new(false),
             overdrawn: AtomicBool::new(false),
+            held_bytes: AtomicUsize::new(0),
             wake: Wake::new(),
             settled: watch::Sender::new(0),
             status: AtomicU8::new(Status::Loading as u8),
@@ -196,6 +145,12 @@ impl WriteThrough {
         !self.full.load(Ordering::Acquire)
     }
 
+    /// The memory that all that waits for the database takes, in bytes.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes.load(Ordering::Relaxed)
+    }
+
     /// Whether so much waits that a client with its share under way is to wait, so that nobody stands behind a flood.
     #[must_use]
     pub fn is_crowded(&self) -> bool {
@@ -213,6 +168,7 @@ impl WriteThrough {
         let lags = self.everysec && is_up && queue.lags(now);
         // Where writes are refused nobody needs to be slowed, and reads go on.
         let full = !overdrawn && (lags || queue.is_full());
+        self.held_bytes.store(queue.held_bytes(), Ordering::Relaxed);
         let crowded = queue.has_many();
         if self.crowded.load(Ordering::Relaxed) != crowded {
             self.crowded.store(crowded, Ordering::Release);
@@ -396,5 +352,6 @@ impl WriteThrough {
     /// Forgets what is queued, of an ownership that has ended before the first answer.
     pub fn forget(&self) {
         *self.queue.lock() = Queue::default();
+        self.held_bytes.store(0, Ordering::Relaxed);
     }
 }

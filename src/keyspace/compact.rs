@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::account::{Holding, allocated};
 use super::entry::{Ends, Entry, Name};
 use super::slot::{COMPACT_VALUE_BYTES_MAX, Held, Lived, Wide};
 use crate::clock::Expiry;
@@ -118,10 +119,14 @@ impl Compact {
         Wide { name: self.name(), entry: Entry { life: Some(self.life().to_life()), pending: None } }
     }
 
-    /// The memory that it takes, in bytes.
+    /// What it holds. Its value counts for as much as there would be gained without it.
     #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.0.len()
+    pub fn holding(&self) -> Holding {
+        let (whole, keys) = (allocated(self.0.len()), allocated(self.key_end().min(self.0.len())));
+        let is_hot = u8::from_le_bytes(self.number(at::KIND)) & HOT != 0;
+        let lasts = i64::from_le_bytes(self.number(at::EXPIRY)) == i64::MAX;
+        let (lasting, expiring) = if lasts { (whole - keys, 0) } else { (0, whole - keys) };
+        Holding { keys, lasting, expiring, pending: 0, hot: usize::from(is_hot) }
     }
 
     fn ends(&self) -> Ends {

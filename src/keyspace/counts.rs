@@ -59,6 +59,12 @@ impl Counts {
         read(&self.keys[usize::from(database)])
     }
 
+    /// Keys of all databases.
+    #[must_use]
+    pub fn all_keys(&self) -> usize {
+        self.keys.iter().map(read).sum()
+    }
+
     /// Keys of a database that have an end.
     #[must_use]
     pub fn expiring(&self, database: u8) -> usize {

@@ -4,7 +4,7 @@
 
 use super::Keyspace;
 use super::events::{Notice, Notices};
-use super::hot::{SHARDS, Shard};
+use super::hot::{Locked, SHARDS};
 use super::keys::Tickets;
 use crate::clock::Expiry;
 use crate::config::EventClass;
@@ -16,7 +16,7 @@ impl Keyspace {
         let mut expired = 0;
         for number in self.shards_due(now_ms) {
             let mut locked = self.hot.lock_shard(number);
-            expired += locked.shard_mut(number).map_or(0, |shard| self.expire_shard(number, shard, now_ms));
+            expired += self.expire_shard(number, &mut locked, now_ms);
         }
         expired
     }
@@ -27,12 +27,11 @@ impl Keyspace {
     }
 
     /// Removes the entries of a locked shard that have ended. Returns how many.
-    pub(super) fn expire_shard(&self, number: usize, shard: &mut Shard, now_ms: i64) -> usize {
-        let before = shard.len();
+    pub(super) fn expire_shard(&self, number: usize, locked: &mut Locked<'_>, now_ms: i64) -> usize {
         let wants_events = self.events.classes().wants(EventClass::Expired);
         let mut notices = Notices::new();
         self.counts.forget_ends(number);
-        shard.retain(|(slot, ())| {
+        let expired = locked.retain(number, |slot| {
             // What waits for a commit stays: if it fails, an older life comes back.
             let ended = slot.pending().is_none() && slot.live(now_ms).is_none();
             let end = slot.life().map(|life| life.ends.expiry);
@@ -51,7 +50,6 @@ impl Keyspace {
             // Nothing of these keys is pending, so there is nothing to wait for.
             self.events.hold(notices, Tickets::new());
         }
-        let expired = before - shard.len();
         self.metrics.expired_keys.add(expired as u64);
         expired
     }

@@ -6,12 +6,16 @@ use dashmap::DashMap;
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 
+use super::account::{Account, Holding};
 use super::entry::{Entry, Name};
 use super::slot::Slot;
 
 /// How many shards: 5 000 000 keys give 300 a shard, whose resize takes microseconds; a SCAN cursor counts them, far
 /// below the 2^31 that clients can parse; an empty table costs 2 MiB.
 pub const SHARDS: usize = 16_384;
+
+/// A table that is filled to less than one in so many places is made smaller when it is gone through.
+const SPARE_SHARE: usize = 8;
 
 /// A shard's content.
 pub type Shard = HashTable<(Slot, ())>;
@@ -22,6 +26,7 @@ type WriteGuard<'a> = lock_api::RwLockWriteGuard<'a, dashmap::RawRwLock, Shard>;
 #[derive(Debug)]
 pub struct Hot {
     map: DashMap<Slot, (), RandomState>,
+    account: Account,
 }
 
 /// Where a key is: its hash and its shard.
@@ -57,7 +62,8 @@ pub struct Locked<'a> {
 impl Default for Hot {
     fn default() -> Self {
         // The hash is keyed at random, so that nobody can choose keys that collide.
-        Self { map: DashMap::with_hasher_and_shard_amount(RandomState::new(), SHARDS) }
+        let map = DashMap::with_hasher_and_shard_amount(RandomState::new(), SHARDS);
+        Self { map, account: Account::default() }
     }
 }
 
@@ -69,6 +75,12 @@ impl Hot {
         #[expect(clippy::cast_possible_truncation, reason = "DashMap itself takes the hash as usize")]
         let shard = self.map.determine_shard(hash as usize);
         Spot { hash, shard }
+    }
+
+    /// What all slots and their tables hold.
+    #[must_use]
+    pub fn account(&self) -> &Account {
+        &self.account
     }
 
     /// Locks the shards of these spots, each once, in rising order.
@@ -120,8 +132,8 @@ impl Locked<'_> {
         }
     }
 
-    /// The content of a shard that is locked for writing.
-    pub fn shard_mut(&mut self, shard: usize) -> Option<&mut Shard> {
+    /// The content of a shard that is locked for writing; who changes it keeps the account.
+    fn shard_mut(&mut self, shard: usize) -> Option<&mut Shard> {
         let position = self.position(shard)?;
         match &mut self.guards[position].1 {
             Guard::Read(_) => None,
@@ -144,9 +156,12 @@ impl Locked<'_> {
         key: &[u8],
         act: impl FnOnce(&mut Slot) -> T,
     ) -> Option<T> {
+        let account = &self.hot.account;
         let shard = self.shard_mut(spot.shard)?;
         let (slot, ()) = shard.find_mut(spot.hash, |(slot, ())| slot.is(database, key))?;
+        let before = slot.holding();
         let done = act(slot);
+        account.add(slot.holding() - before);
         if slot.is_empty() {
             self.remove(spot, database, key);
         }
@@ -167,20 +182,47 @@ impl Locked<'_> {
     /// Adds a key of which nothing is known.
     pub fn insert(&mut self, spot: Spot, name: Name, entry: Entry) {
         debug_assert!(self.holds(spot.shard), "a key is added to a shard that is not locked");
-        let hasher = self.hot.map.hasher().clone();
+        let (account, hasher) = (&self.hot.account, self.hot.map.hasher());
         if let Some(shard) = self.shard_mut(spot.shard) {
-            let hash = |(slot, ()): &(Slot, ())| hasher.hash_one(slot);
-            shard.insert_unique(spot.hash, (Slot::new(name, entry), ()), hash);
+            let slot = Slot::new(name, entry);
+            account.add(slot.holding());
+            let before = shard.allocation_size();
+            shard.insert_unique(spot.hash, (slot, ()), |(slot, ())| hasher.hash_one(slot));
+            account.resize_table(before, shard.allocation_size());
         }
     }
 
     /// Forgets a key.
     pub fn remove(&mut self, spot: Spot, database: u8, key: &[u8]) {
+        let account = &self.hot.account;
         if let Some(shard) = self.shard_mut(spot.shard)
             && let Ok(found) = shard.find_entry(spot.hash, |(slot, ())| slot.is(database, key))
         {
+            account.add(Holding::default() - found.get().0.holding());
             found.remove();
         }
+    }
+
+    /// Goes through a shard that is locked for writing: `visit` may change each slot, and says whether it stays. Returns how
+    /// many went.
+    pub fn retain(&mut self, shard: usize, mut visit: impl FnMut(&mut Slot) -> bool) -> usize {
+        let (account, hasher) = (&self.hot.account, self.hot.map.hasher());
+        let Some(shard) = self.shard_mut(shard) else { return 0 };
+        let (keys, mut difference) = (shard.len(), Holding::default());
+        shard.retain(|(slot, ())| {
+            let before = slot.holding();
+            let stays = visit(slot);
+            let after = if stays { slot.holding() } else { Holding::default() };
+            difference = difference + (after - before);
+            stays
+        });
+        account.add(difference);
+        if shard.len() < shard.capacity() / SPARE_SHARE {
+            let before = shard.allocation_size();
+            shard.shrink_to(2 * shard.len(), |(slot, ())| hasher.hash_one(slot));
+            account.resize_table(before, shard.allocation_size());
+        }
+        keys - shard.len()
     }
 
     fn position(&self, shard: usize) -> Option<usize> {

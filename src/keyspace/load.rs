@@ -64,10 +64,10 @@ impl Keyspace {
         self.write_through.forget();
         for number in 0..SHARDS {
             let mut locked = self.hot.lock_shard(number);
-            let Some(shard) = locked.shard_mut(number) else { continue };
-            for (slot, ()) in shard.drain() {
+            locked.retain(number, |slot| {
                 self.counts.shift(number, slot.database(), slot.life().map(|life| life.ends.expiry), None);
-            }
+                false
+            });
         }
     }
 

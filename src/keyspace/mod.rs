@@ -2,6 +2,7 @@
 //! under the same short lock. It never waits for the database while it holds a lock, and it never says that a key
 //! does not exist unless it is so.
 
+pub mod account;
 pub mod collection;
 mod compact;
 pub mod counts;
@@ -11,6 +12,7 @@ pub mod expiry;
 pub mod hot;
 pub mod keys;
 pub mod load;
+pub mod memory;
 pub mod pause;
 pub mod settle;
 pub mod slot;
@@ -25,6 +27,7 @@ use smallvec::SmallVec;
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
+use crate::config::Settings;
 use crate::database::SessionTables;
 use crate::database::write_through::WriteThrough;
 use crate::protocol::limits::BULK_BYTES_MAX_DEFAULT;
@@ -35,6 +38,7 @@ use events::Events;
 use hot::{Access, Hot, Spot};
 pub use keys::{Keys, KeysError, Stamp, Tickets};
 use load::{LOADS_WAITING_MAX, LoadRequest};
+use memory::MemoryLimit;
 use pause::Pause;
 use touch::Touches;
 use watch::Watches;
@@ -45,6 +49,8 @@ pub struct Keyspace {
     hot: Hot,
     /// The keys in numbers.
     pub counts: Counts,
+    /// How much memory they may take.
+    pub memory_limit: MemoryLimit,
     /// The touches that wait for the database.
     pub touches: Touches,
     /// Who watches what.
@@ -86,6 +92,7 @@ impl Keyspace {
         let keyspace = Self {
             hot: Hot::default(),
             counts: Counts::default(),
+            memory_limit: MemoryLimit::default(),
             touches: Touches::new(touch_interval),
             watches: Watches::default(),
             events: Events::new(Arc::clone(&metrics)),
@@ -127,9 +134,12 @@ impl Keyspace {
         std::hint::black_box(bytes.fold(0_u8, |sum, byte| sum ^ byte));
     }
 
-    /// Changes how large a collection may become (`proto-max-bulk-len`).
-    pub fn set_value_bytes_max(&self, bytes: usize) {
-        self.value_bytes_max.store(bytes, Ordering::Relaxed);
+    /// Follows the settings.
+    pub fn follow(&self, settings: &Settings) {
+        self.value_bytes_max.store(settings.proto_max_bulk_len, Ordering::Relaxed);
+        self.memory_limit.follow(settings);
+        self.touches.set_interval(settings.touch_interval);
+        self.events.set_classes(settings.notify_keyspace_events);
     }
 
     fn value_bytes_max(&self) -> usize {

@@ -134,8 +134,7 @@ impl Keyspace {
     fn settle_clear(&self, ticket: &Ticket, database: Option<u8>) {
         for number in 0..SHARDS {
             let mut locked = self.hot.lock_shard(number);
-            let Some(shard) = locked.shard_mut(number) else { continue };
-            shard.retain(|(slot, ())| {
+            locked.retain(number, |slot| {
                 if is_among(slot, database) && slot.pending().is_some() {
                     slot.change(|_, entry| match &mut entry.pending {
                         Some(pending) if !pending.ticket.is(ticket) => pending.committed = None,
@@ -160,8 +159,7 @@ impl Keyspace {
 
     fn revert_clear(&self, locked: &mut Locked<'_>, database: Option<u8>, reverted: &mut HashSet<Name>) {
         for number in 0..SHARDS {
-            let Some(shard) = locked.shard_mut(number) else { continue };
-            shard.retain(|(slot, ())| {
+            locked.retain(number, |slot| {
                 if is_among(slot, database) && slot.pending().is_some() {
                     slot.change(|name, entry| self.revert_entry(number, name, entry));
                     self.watches.changed(slot.database(), slot.key());

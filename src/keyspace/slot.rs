@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use super::account::{Holding, allocated, shared};
 use super::compact::Compact;
 use super::entry::{Ends, Entry, Life, Name, Pending};
+use crate::clock::Expiry;
 use crate::database::Value;
 
 /// Values beyond this stay apart: a reply shares them, where it copies one that stands with its key.
@@ -16,8 +18,11 @@ pub const COMPACT_VALUE_BYTES_MAX: usize = 2_048;
 /// A command keeps no more of what it has read than this, in bytes; an EXEC may read all there is.
 const COPIES_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// What an `Arc` takes besides its content: two counts.
-const SHARED_BYTES: usize = 2 * size_of::<usize>();
+/// What a slot takes of its table: itself, and a byte by which it is found.
+const PLACE_BYTES: usize = size_of::<Slot>() + 1;
+
+/// What a key with something under way takes for that, besides its last committed value: it, and its ticket.
+const PENDING_BYTES: usize = allocated(size_of::<Pending>()) + shared(1);
 
 /// A key and what is known of it.
 #[derive(Debug)]
@@ -188,14 +193,24 @@ impl Slot {
         }
     }
 
-    /// The memory that it takes, in bytes; what the allocator rounds up is not known.
+    /// What it holds besides its place in the table. The value of a life that is not committed stands in the queue to the
+    /// database as well, and counts there.
+    #[must_use]
+    pub fn holding(&self) -> Holding {
+        match self {
+            Self::Compact(compact) => compact.holding(),
+            Self::Wide(wide) => wide.holding(),
+        }
+    }
+
+    /// The memory that the key takes, in bytes, with its place in the table and its newest value.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let apart = match self {
-            Self::Compact(compact) => compact.bytes(),
-            Self::Wide(wide) => size_of::<Wide>() + wide.bytes_apart(),
+        let queued = match self {
+            Self::Compact(_) => 0,
+            Self::Wide(wide) => wide.queued_bytes(),
         };
-        size_of::<Self>() + apart
+        PLACE_BYTES + self.holding().bytes() + queued
     }
 
     /// Changes when its life ends, where it stands if that can be.
@@ -250,16 +265,37 @@ impl Hash for Slot {
 }
 
 impl Wide {
-    fn bytes_apart(&self) -> usize {
-        let value = self.entry.life.as_ref().and_then(|life| life.value.as_ref());
-        SHARED_BYTES + self.name.key.len() + value.map_or(0, |value| SHARED_BYTES + value.len())
+    fn holding(&self) -> Holding {
+        let newest = self.newest();
+        let (mut lasting, mut expiring, mut pending) = (0, 0, 0);
+        if let Some(under_way) = &self.entry.pending {
+            let committed = under_way.committed.as_ref().and_then(|life| life.value.as_ref());
+            pending = PENDING_BYTES + committed.map_or(0, |value| shared(value.len()));
+        } else if self.entry.end() == Some(Expiry::NEVER) {
+            lasting = newest.map_or(0, |value| shared(value.len()));
+        } else {
+            expiring = newest.map_or(0, |value| shared(value.len()));
+        }
+        let keys = allocated(size_of::<Self>()) + shared(self.name.key.len());
+        Holding { keys, lasting, expiring, pending, hot: usize::from(newest.is_some()) }
+    }
+
+    /// What its newest value takes, if that is one that waits for its commit.
+    fn queued_bytes(&self) -> usize {
+        let Some(under_way) = &self.entry.pending else { return 0 };
+        let committed = under_way.committed.as_ref().and_then(|life| life.value.as_ref());
+        let is_queued = |value: &&Value| committed.is_none_or(|committed| !Arc::ptr_eq(committed, value));
+        self.newest().filter(is_queued).map_or(0, |value| shared(value.len()))
+    }
+
+    fn newest(&self) -> Option<&Value> {
+        self.entry.life.as_ref()?.value.as_ref()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Expiry;
     use crate::database::{Home, Kind};
 
     const NOW_MS: i64 = 1_700_000_000_000;
@@ -382,7 +418,8 @@ mod tests {
 
     #[test]
     fn a_compact_slot_takes_its_key_its_value_and_a_few_numbers() {
-        let bytes = |value| slot(life(value)).bytes() - b"sess:a".len();
-        assert_eq!((bytes(None), bytes(Some(&[b'x'; 300]))), (48, 348));
+        let bytes = |value| slot(life(value)).bytes();
+        // A header of 32, the key's 6, the allocator's 8, and 17 of the table.
+        assert_eq!((bytes(None), bytes(Some(&[b'x'; 300]))), (48 + 17, 352 + 17));
     }
 }

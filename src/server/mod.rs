@@ -121,8 +121,7 @@ pub async fn run(loaded: Loaded, options: Options, shutdown: impl Future<Output 
         Arc::clone(&write_through),
         Arc::clone(&metrics),
     );
-    keyspace.set_value_bytes_max(settings.proto_max_bulk_len);
-    keyspace.events.set_classes(settings.notify_keyspace_events);
+    keyspace.follow(&settings);
     let pubsub = Arc::new(PubSub::new(Arc::clone(&metrics)));
     let stop_limit = settings.shutdown_timeout;
     let busy_reply_threshold = Duration::from_millis(settings.busy_reply_threshold_ms.into());

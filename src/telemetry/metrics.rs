@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use ::metrics::Unit;
 use parking_lot::Mutex;
 
-use super::durations::Durations;
+pub use super::command_stats::CommandStats;
 use super::instrument::{Counter, Gauge, Histogram};
 use super::latency::Latency;
 use super::process;
@@ -35,6 +35,10 @@ pub const ERROR_CODES: &[&str] = &[
     "UNCERTAIN",
     "other",
 ];
+
+/// What memory is taken for by keys and values: the keys and what is known of each, values that could leave memory, tables, and
+/// what waits for the database.
+pub const MEMORY_KINDS: [&str; 4] = ["keys", "values", "tables", "pending"];
 
 /// Upper bounds of a commit's duration in microseconds: a local flush takes about 200, a timeout a second.
 const COMMIT_BOUNDS_US: &[u64] = &[
@@ -95,6 +99,8 @@ macro_rules! catalogue {
             pub keys: [Gauge; DATABASES_MAX],
             /// Live keys of each Redis database that have an expiry.
             pub keys_with_expiry: [Gauge; DATABASES_MAX],
+            /// What keys and values take of memory, in the order of [`MEMORY_KINDS`].
+            pub memory_used: [Gauge; MEMORY_KINDS.len()],
             /// The figures of each command, in the order of the command table.
             pub commands: Vec<CommandStats>,
             /// What took long.
@@ -119,6 +125,7 @@ macro_rules! catalogue {
                     changes_per_batch: Histogram::new(BATCH_BOUNDS, 1.0),
                     keys: Default::default(),
                     keys_with_expiry: Default::default(),
+                    memory_used: Default::default(),
                     commands: command_names.iter().map(|name| CommandStats::new(name)).collect(),
                     latency: Latency::default(),
                     errors: Default::default(),
@@ -185,6 +192,10 @@ catalogue! {
     Counter pruned_records "sojourn_pruned_records_total" Count "Expired records that were deleted from the database";
     Gauge uptime_seconds "sojourn_uptime_seconds" Seconds "Seconds since the start";
     Gauge memory_bytes "sojourn_memory_bytes" Bytes "Memory that the process holds";
+    Gauge memory_used_peak_bytes "sojourn_memory_used_peak_bytes" Bytes "The most memory that keys and values took since the start, looked at once a second";
+    Gauge maxmemory_bytes "sojourn_maxmemory_bytes" Bytes "The most memory that keys and values may take; 0 for no limit";
+    Gauge hot_values "sojourn_hot_values" Count "Values that are in memory";
+    Gauge cold_values "sojourn_cold_values" Count "Values that are in the database only";
     Gauge memory_peak_bytes "sojourn_memory_peak_bytes" Bytes "The most memory that the process ever held";
     Gauge cpu_user_ms "sojourn_cpu_user_milliseconds" Milliseconds "Processor time in the program";
     Gauge cpu_system_ms "sojourn_cpu_system_milliseconds" Milliseconds "Processor time in the kernel for it";
@@ -197,6 +208,12 @@ const KEYS_WITH_EXPIRY: Described = Described {
     kind: Kind::Gauge,
     unit: Unit::Count,
     help: "Live keys that have an expiry, by database number",
+};
+const MEMORY_USED: Described = Described {
+    name: "sojourn_memory_used_bytes",
+    kind: Kind::Gauge,
+    unit: Unit::Bytes,
+    help: "Memory that keys and values take, by what it is taken for: together what maxmemory limits",
 };
 const ERRORS: Described =
     Described { name: "sojourn_errors_total", kind: Kind::Counter, unit: Unit::Count, help: "Error replies, by code" };
@@ -236,47 +253,18 @@ pub(super) const CHANGES_PER_BATCH: Described = Described {
     unit: Unit::Count,
     help: "How many changes one commit carries",
 };
-const LABELLED: &[Described] =
-    &[KEYS, KEYS_WITH_EXPIRY, ERRORS, CALLS, CALL_US, CALLS_FAILED, CALLS_REJECTED, COMMIT, CHANGES_PER_BATCH];
-
-/// The figures of one command, as INFO commandstats shows them. Each has its own cache line: commands of different
-/// connections count at the same time.
-#[derive(Debug)]
-#[repr(align(64))]
-pub struct CommandStats {
-    /// The command, a subcommand as `client|setname`.
-    pub name: String,
-    /// How often its handler ran.
-    pub calls: Counter,
-    /// How long it ran, in all.
-    pub microseconds: Counter,
-    /// How often it answered an error.
-    pub failed: Counter,
-    /// How often it was refused before it ran.
-    pub rejected: Counter,
-    /// How long its calls took, each of them.
-    pub durations: Durations,
-}
-
-impl CommandStats {
-    fn new(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            calls: Counter::default(),
-            microseconds: Counter::default(),
-            failed: Counter::default(),
-            rejected: Counter::default(),
-            durations: Durations::default(),
-        }
-    }
-}
-
-impl CommandStats {
-    fn reset(&self) {
-        [&self.calls, &self.microseconds, &self.failed, &self.rejected].into_iter().for_each(Counter::reset_count);
-        self.durations.reset_count();
-    }
-}
+const LABELLED: &[Described] = &[
+    KEYS,
+    KEYS_WITH_EXPIRY,
+    MEMORY_USED,
+    ERRORS,
+    CALLS,
+    CALL_US,
+    CALLS_FAILED,
+    CALLS_REJECTED,
+    COMMIT,
+    CHANGES_PER_BATCH,
+];
 
 /// Everything in the catalogue.
 pub fn described() -> impl Iterator<Item = &'static Described> {
@@ -337,6 +325,11 @@ impl Metrics {
         }
     }
 
+    /// What keys and values take of memory, by kind.
+    pub fn memory_by_kind(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        MEMORY_KINDS.into_iter().zip(&self.memory_used).map(|(kind, bytes)| (kind, bytes.get()))
+    }
+
     /// All counters and gauges; commands that were never called and errors that never occurred are left out.
     #[must_use]
     pub fn readings(&self) -> Vec<Reading<'_>> {
@@ -348,7 +341,8 @@ impl Metrics {
             [reading(&KEYS, label, keys.get()), reading(&KEYS_WITH_EXPIRY, label, with_expiry.get())]
         });
         let commands = self.commands.iter().flat_map(command_readings);
-        single.chain(errors).chain(keys).chain(commands).collect()
+        let memory = self.memory_by_kind().map(|(kind, bytes)| reading(&MEMORY_USED, Some(("kind", kind)), bytes));
+        single.chain(errors).chain(keys).chain(memory).chain(commands).collect()
     }
 }
 

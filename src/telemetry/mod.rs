@@ -1,7 +1,8 @@
 //! What operators see: log lines, and numbers. Each number is kept once, so that INFO and Prometheus agree; nothing
 //! here may hold a value, a password or (above `trace`) a key.
 
-pub mod durations;
+pub mod command_stats;
+mod durations;
 pub mod exporter;
 pub mod instrument;
 pub mod latency;

@@ -19,6 +19,7 @@ mod leaks;
 mod linearizability;
 mod load;
 mod locked;
+mod memory;
 mod network;
 mod outages;
 mod owners;

@@ -8,6 +8,7 @@ mod drafts;
 mod events;
 mod failures;
 mod locks;
+mod memory;
 mod numbers;
 mod outages;
 mod sights;

@@ -30,27 +30,6 @@ fn operating_system() -> String {
     [system, release.trim(), std::env::consts::ARCH].join(" ")
 }
 
-/// `# Memory`. All memory counts as used: the allocator is not asked what it keeps in reserve.
-pub(super) fn memory(app: &App, lines: &mut Lines) {
-    let (held, peak) = (app.metrics.memory_bytes.get(), app.metrics.memory_peak_bytes.get());
-    lines.put_bytes("used_memory", held);
-    lines.put_bytes("used_memory_rss", held);
-    lines.put_bytes("used_memory_peak", peak);
-    // No limit yet, and a session is never evicted.
-    lines.put_bytes("maxmemory", 0);
-    lines.put("maxmemory_policy", "noeviction");
-    lines.put("mem_fragmentation_ratio", "1.00");
-    let (scripts, script_bytes) = app.scripts.count_and_bytes();
-    lines.put("number_of_cached_scripts", scripts);
-    lines.put("used_memory_scripts_eval", script_bytes);
-    lines.put_bytes("used_memory_scripts", script_bytes as u64);
-    // As in CLIENT LIST: how full a client's buffers are is not kept.
-    lines.put("mem_clients_normal", 0);
-    for name in ["used_memory_dataset", "allocator_allocated", "allocator_active", "allocator_resident"] {
-        lines.put(name, held);
-    }
-}
-
 /// `# CPU`.
 pub(super) fn cpu(app: &App, lines: &mut Lines) {
     lines.put("used_cpu_sys", seconds(app.metrics.cpu_system_ms.get()));

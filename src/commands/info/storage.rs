@@ -80,6 +80,7 @@ pub(super) fn sojourn(app: &App, lines: &mut Lines) {
     lines.put("touch_rows_written", metrics.touch_rows_written.get());
     lines.put("touches_per_row", per_row(metrics.touches_gathered.get(), metrics.touch_rows_written.get()));
     lines.put("tls_handshakes_failed", metrics.tls_handshakes_failed.get());
+    super::memory::by_kind(app, lines);
     lines.put("cold_loads", metrics.cold_loads.get());
     lines.put("evicted_values", metrics.evicted_values.get());
     lines.put("pruned_records", metrics.pruned_records.get());

@@ -117,6 +117,11 @@ impl Queue {
         self.units.iter().any(sets_end)
     }
 
+    /// The memory that all that waits takes, about: keys that stand in the table too are counted once more.
+    pub fn held_bytes(&self) -> usize {
+        self.unsettled_bytes + self.unsettled * size_of::<Unit>()
+    }
+
     /// Whether clients must wait.
     pub fn is_full(&self) -> bool {
         self.unsettled >= QUEUE_UNITS_MAX || self.unsettled_bytes >= QUEUE_BYTES_MAX

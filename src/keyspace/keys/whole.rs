@@ -15,13 +15,14 @@ impl Keys<'_> {
         self.check_writable()?;
         let ticket = self.own_ticket();
         for number in 0..SHARDS {
-            let Some(shard) = self.locked.shard_mut(number) else { continue };
-            let chosen = |slot: &Slot| database.is_none_or(|database| database == slot.database());
-            for (slot, ()) in shard.iter_mut().filter(|(slot, ())| chosen(slot)) {
+            self.locked.retain(number, |slot| {
+                if database.is_some_and(|database| database != slot.database()) {
+                    return true;
+                }
                 if slot.life().is_none() {
                     // Deleted, but not yet in the database: nothing is left to change, and all hangs on that delete.
                     self.seen.extend(slot.pending().map(|pending| pending.ticket.clone()));
-                    continue;
+                    return true;
                 }
                 slot.change(|name, entry| {
                     entry.mark(&ticket);
@@ -32,7 +33,8 @@ impl Keys<'_> {
                         self.changes.push((record(name, life.home), Change::Delete));
                     }
                 });
-            }
+                true
+            });
         }
         self.seen.sort_unstable_by_key(Ticket::identity);
         self.seen.dedup_by(|one, other| one.is(other));
@@ -48,9 +50,7 @@ impl Keys<'_> {
     pub fn count(&mut self) -> usize {
         self.see_all();
         for number in self.keyspace.shards_due(self.now_ms) {
-            if let Some(shard) = self.locked.shard_mut(number) {
-                self.keyspace.expire_shard(number, shard, self.now_ms);
-            }
+            self.keyspace.expire_shard(number, &mut self.locked, self.now_ms);
         }
         self.keyspace.counts.keys(self.database).saturating_sub(self.ended_but_pending())
     }

@@ -1,0 +1,107 @@
+//! What keys and values take of memory, by what it is taken for, and how much they may take. `used` is what `maxmemory` is
+//! compared with.
+
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+
+use super::Keyspace;
+use super::account::{EMPTY_BYTES, Holding};
+use super::hot::SHARDS;
+use crate::config::{EvictionPolicy, Settings};
+
+/// What keys and values take, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryUse {
+    /// Keys, and what is known of each.
+    pub keys: usize,
+    /// Values that could leave memory.
+    pub values: usize,
+    /// The shards' tables, empty ones too.
+    pub tables: usize,
+    /// What waits for the database: changes, touches, and the values that come back if a change fails.
+    pub pending: usize,
+    /// How many values are in memory.
+    pub hot_values: usize,
+}
+
+impl MemoryUse {
+    /// All bytes.
+    #[must_use]
+    pub const fn used(&self) -> usize {
+        self.keys + self.values + self.tables + self.pending
+    }
+}
+
+/// `maxmemory` and `maxmemory-policy`, where every write looks at them.
+#[derive(Debug)]
+pub struct MemoryLimit {
+    bytes: AtomicUsize,
+    policy: AtomicU8,
+}
+
+impl Default for MemoryLimit {
+    /// No limit.
+    fn default() -> Self {
+        Self { bytes: AtomicUsize::new(usize::MAX), policy: AtomicU8::new(EvictionPolicy::NoEviction as u8) }
+    }
+}
+
+impl MemoryLimit {
+    /// Follows the settings. Without a database behind, a value that left memory would be lost.
+    pub fn follow(&self, settings: &Settings) {
+        let policy = if settings.is_memory_only() { EvictionPolicy::NoEviction } else { settings.maxmemory_policy };
+        self.set(settings.maxmemory, policy);
+    }
+
+    /// Changes the limit in bytes, 0 for none, and what is done at it.
+    pub fn set(&self, bytes: u64, policy: EvictionPolicy) {
+        let bytes = usize::try_from(bytes).ok().filter(|bytes| *bytes > 0).unwrap_or(usize::MAX);
+        self.bytes.store(bytes, Ordering::Relaxed);
+        self.policy.store(policy as u8, Ordering::Relaxed);
+    }
+
+    /// The limit; the largest number where there is none.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// What is done at the limit.
+    #[must_use]
+    pub fn policy(&self) -> EvictionPolicy {
+        EvictionPolicy::of_number(self.policy.load(Ordering::Relaxed))
+    }
+}
+
+impl Keyspace {
+    /// What keys and values take now.
+    #[must_use]
+    pub fn memory_use(&self) -> MemoryUse {
+        let holding = self.hot.account().holding();
+        MemoryUse {
+            keys: holding.keys,
+            values: holding.lasting.wrapping_add(holding.expiring),
+            tables: EMPTY_BYTES + self.hot.account().table_bytes(),
+            pending: holding.pending + self.write_through.held_bytes() + self.touches.bytes(),
+            hot_values: holding.hot,
+        }
+    }
+
+    /// What the account should say: everything is locked and counted anew. For tests.
+    #[must_use]
+    pub fn recount(&self) -> MemoryUse {
+        let locked = self.hot.lock_all();
+        let mut holding = Holding::default();
+        let mut tables = EMPTY_BYTES;
+        for shard in (0..SHARDS).filter_map(|number| locked.shard(number)) {
+            holding = shard.iter().fold(holding, |sum, (slot, ())| sum + slot.holding());
+            tables += super::account::allocated(shard.allocation_size());
+        }
+        MemoryUse {
+            keys: holding.keys,
+            values: holding.lasting + holding.expiring,
+            tables,
+            pending: holding.pending + self.write_through.held_bytes() + self.touches.bytes(),
+            hot_values: holding.hot,
+        }
+    }
+}

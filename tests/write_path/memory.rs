@@ -1,0 +1,71 @@
+//! The account of memory: whatever is written, taken back and expires, it says what is held.
+
+use sojourn::clock::Expiry;
+use sojourn::keyspace::memory::MemoryUse;
+
+use super::{MINUTE_MS, NOW_MS, Rig, outage, settle_down, wait_until};
+
+const SEEDS: u64 = 12;
+const KEYS: [&str; 6] = ["sess:a", "sess:b", "c", "d", "sess:e", "f"];
+
+/// The account, which must be what a count of everything finds.
+fn checked(rig: &Rig) -> MemoryUse {
+    let counted = rig.keyspace.recount();
+    assert_eq!(rig.keyspace.memory_use(), counted);
+    counted
+}
+
+#[tokio::test]
+async fn the_account_is_what_a_count_of_everything_finds() {
+    for seed in 0..SEEDS {
+        let (rig, mut random) = (Rig::start().await, fastrand::Rng::with_seed(seed));
+        let empty = checked(&rig);
+        for number in 1..=150 {
+            step(&rig, &mut random).await;
+            // A count locks everything, and takes a while.
+            if number % 10 == 0 {
+                checked(&rig);
+            }
+        }
+        wait_until("everything to be settled", || rig.through.backlog() == 0 && !rig.through.is_down()).await;
+        rig.clear();
+        wait_until("the end of all keys", || rig.through.backlog() == 0 && rig.count() == 0).await;
+        let left = checked(&rig);
+        assert_eq!((left.keys, left.values, left.hot_values), (empty.keys, empty.values, 0), "seed {seed}");
+    }
+}
+
+async fn step(rig: &Rig, random: &mut fastrand::Rng) {
+    let key = random.choice(KEYS).expect("keys");
+    let value = "{}".to_owned() + &" ".repeat(random.usize(..4_000));
+    let end = Expiry::at_ms(rig.clock.now_ms() + random.i64(1..3 * MINUTE_MS));
+    let names = [key];
+    match random.u8(..12) {
+        0..=3 => drop(rig.run(&names, |keys| keys.put(key.as_bytes(), value.as_bytes(), end))),
+        4 => drop(rig.run(&names, |keys| keys.put(key.as_bytes(), value.as_bytes(), Expiry::NEVER))),
+        5 => drop(rig.run(&names, |keys| keys.delete(key.as_bytes()))),
+        6 => drop(rig.run(&names, |keys| keys.set_expiry(key.as_bytes(), end))),
+        7 => drop(rig.run(&names, |keys| keys.set_expiry(key.as_bytes(), Expiry::NEVER))),
+        8 => settle_down().await,
+        9 => {
+            rig.clock.advance_ms(random.i64(..MINUTE_MS));
+            rig.keyspace.expire();
+        }
+        10 => rig.database.fail_next(outage(false)),
+        _ => wait_until("a turn of the writer", || rig.through.backlog() == 0).await,
+    }
+}
+
+#[tokio::test]
+async fn what_waits_for_its_commit_counts_once() {
+    let rig = Rig::patient().await;
+    let value = "x".repeat(100_000);
+    rig.database.hold(true);
+    let empty = checked(&rig).used();
+    rig.set_until("sess:a", &value, Expiry::at_ms(NOW_MS + MINUTE_MS));
+    let one = checked(&rig).used() - empty;
+    assert!((100_000..102_000).contains(&one), "{one}");
+    rig.set("sess:a", &"y".repeat(100_000));
+    let two = checked(&rig).used() - empty;
+    assert!((200_000..203_000).contains(&two), "{two}");
+}
