@@ -11,14 +11,17 @@ mod load;
 mod memory;
 mod observation;
 mod reading;
+mod rewrite;
 mod rows;
 mod runtime;
 mod scripts;
+mod sources;
 mod tls;
 mod value;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub use buffer_limit::{BufferLimit, BufferLimits};
@@ -30,6 +33,7 @@ pub use memory::{EvictionPolicy, total_memory_bytes};
 pub use observation::Percentile;
 pub use rows::{Changes, ROWS, Row};
 pub use runtime::{SetError, is_known, is_secret, matching, set, set_all};
+pub use sources::{Reread, RewriteError, Sources};
 pub use tls::{TlsAuthClients, TlsProtocol, TlsSettings};
 pub use value::{Choice, Given, Invalid, Secret, Syntax};
 
@@ -88,6 +92,8 @@ impl Choice for LogLevel {
 /// How a log line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
+    /// As text on a terminal, as JSON elsewhere.
+    Auto,
     /// For people.
     Text,
     /// For machines: one JSON object a line.
@@ -95,7 +101,7 @@ pub enum LogFormat {
 }
 
 impl Choice for LogFormat {
-    const ALL: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
+    const ALL: &'static [(&'static str, Self)] = &[("auto", Self::Auto), ("text", Self::Text), ("json", Self::Json)];
 }
 
 /// Which prefix of keys lives in which session table.
@@ -183,7 +189,7 @@ impl Settings {
             protected_mode: false,
             metrics_addr: None,
             log_level: LogLevel::Info,
-            log_format: LogFormat::Text,
+            log_format: LogFormat::Auto,
             maxmemory: 0,
             maxmemory_policy: EvictionPolicy::NoEviction,
             proto_max_bulk_len: 0,
@@ -245,6 +251,10 @@ pub struct Loaded {
     pub warnings: Vec<String>,
     /// Which settings somebody chose: a default that cannot be had is a warning, a choice that cannot be had an error.
     pub explicit: BTreeSet<&'static str>,
+    /// Those that a flag or the environment gives, which beat the file.
+    pub beyond_file: BTreeSet<&'static str>,
+    /// The file that `--config` names.
+    pub file: Option<PathBuf>,
 }
 
 /// What the command line asks for.

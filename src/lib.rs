@@ -13,6 +13,7 @@
 
 pub mod clock;
 pub mod glob;
+pub mod whole_file;
 pub mod config;
 pub mod tls;
 pub mod protocol;

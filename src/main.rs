@@ -4,12 +4,15 @@
 
 use std::future::Future;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use sojourn::config::{Command, Loaded, load};
+use sojourn::config::{Command, ConfigError, Loaded, load};
 use sojourn::database::{DatabaseSettings, postgres, sqlite};
+use sojourn::server::reload::Reload;
 use sojourn::server::{self, ServerError, inherited};
 use sojourn::telemetry::{Logging, process};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 
 const EXIT_FAILURE: u8 = 1;
 const EXIT_CONFIGURATION: u8 = 2;
@@ -25,14 +28,25 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), (u8, String)> {
-    let command = load(std::env::args_os(), &environment(), |path| std::fs::read_to_string(path));
-    match command.map_err(|error| (EXIT_CONFIGURATION, error.to_string()))? {
+    match read_command().map_err(|error| (EXIT_CONFIGURATION, error.to_string()))? {
         Command::Print(text) => print(&text),
         Command::Schema(loaded) => print(&schema(&database_settings(&loaded)?)),
         Command::Serve(loaded) => {
             database_settings(&loaded)?;
             serve(*loaded)
         }
+    }
+}
+
+fn read_command() -> Result<Command, ConfigError> {
+    load(std::env::args_os(), &environment(), |path| std::fs::read_to_string(path))
+}
+
+/// The settings once more, from the same sources.
+fn read_again() -> Result<Loaded, ConfigError> {
+    match read_command()? {
+        Command::Serve(loaded) | Command::Schema(loaded) => Ok(*loaded),
+        Command::Print(text) => Err(ConfigError::Usage(text)),
     }
 }
 
@@ -66,13 +80,17 @@ fn serve(loaded: Loaded) -> Result<(), (u8, String)> {
     // Before any thread is started.
     let inherited = inherited::take().map_err(|error| failed(&error))?;
     let logging = Logging::start(&loaded.settings).map_err(|error| failed(&error))?;
+    let config = loaded.file.as_ref().map(|path| path.display().to_string());
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), process = process::identity(), config, "starting");
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| failed(&error))?;
     let served = runtime.block_on(async {
         let shutdown = shutdown_signal().map_err(|error| failed(&error))?;
-        let options = server::Options { logging: Some(logging), inherited, ..Default::default() };
+        let asked = reload_signal().map_err(|error| failed(&error))?;
+        let reload = Some(Reload { asked, read: Arc::new(read_again) });
+        let options = server::Options { logging: Some(logging), inherited, reload, ..Default::default() };
         server::run(loaded, options, shutdown).await.map_err(|error| (exit_code(&error), error.to_string()))
     });
     // A connection that does not end within shutdown-timeout must not keep the process.
@@ -97,4 +115,17 @@ fn shutdown_signal() -> std::io::Result<impl Future<Output = ()> + Send + 'stati
         };
         tracing::info!(signal = name, "a signal asks the server to stop");
     })
+}
+
+/// Receives something for each SIGHUP; those that come while one is being followed are one.
+fn reload_signal() -> std::io::Result<mpsc::Receiver<()>> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let (ask, asked) = mpsc::channel(1);
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            // Full: it is going to be read anyway.
+            let _ = ask.try_send(());
+        }
+    });
+    Ok(asked)
 }

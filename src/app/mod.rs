@@ -16,17 +16,19 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::config::Settings;
+use crate::config::{Settings, Sources};
 use crate::database::Description;
 use crate::database::write_through::WriteThrough;
+use crate::database::writer::Prune;
 use crate::keyspace::Keyspace;
 use crate::keyspace::entry::Name;
 use crate::telemetry::Logging;
 use crate::telemetry::metrics::Metrics;
-use crate::tls::Tls;
+use crate::tls::{Tls, TlsError};
 pub use client::{Client, Transaction};
 pub use clients::{ClientInfo, Clients};
 pub use limits::Limits;
@@ -42,6 +44,10 @@ pub use users::{User, Users};
 pub struct App {
     /// The settings in force; CONFIG SET changes them.
     pub settings: RwLock<Settings>,
+    /// Where they came from.
+    pub sources: Mutex<Sources>,
+    /// Those of the settings that the writer asks for.
+    pub prune: watch::Sender<Prune>,
     /// What makes TLS of connections; `None` where nothing is served by TLS.
     pub tls: Option<Arc<Tls>>,
     /// Those of the settings that every request asks for.
@@ -105,14 +111,28 @@ impl App {
         self.seats.take(address, settings.maxclients as usize, address_max)
     }
 
+    /// Puts settings in force in the place of those that are, and has the files of TLS read if they are asked for.
+    ///
+    /// # Errors
+    /// When what stands in the files is no good; all is as before then.
+    pub fn put_in_force(&self, settings: &mut Settings, changed: Settings, reads_tls: bool) -> Result<(), TlsError> {
+        if let Some(tls) = self.tls.as_ref().filter(|_| reads_tls) {
+            tls.load(&changed.tls)?;
+        }
+        let before = std::mem::replace(settings, changed);
+        self.follow(&before, settings);
+        Ok(())
+    }
+
     /// Makes those parts that keep a setting of their own follow a change of the settings from what they were.
-    pub fn follow(&self, before: &Settings, settings: &Settings) {
+    fn follow(&self, before: &Settings, settings: &Settings) {
         if settings.requirepass != before.requirepass {
             // As in Redis, the same password once more does not take the others from the default user.
             self.users.set_default_password(settings.password());
         }
         self.limits.follow(settings);
         self.slow_log.follow(settings);
+        self.prune.send_replace(prune_of(settings));
         self.metrics.follow(settings);
         self.keyspace.follow(settings);
         self.scripts.set_busy_reply_threshold(Duration::from_millis(settings.busy_reply_threshold_ms.into()));
@@ -171,4 +191,10 @@ impl App {
     pub fn is_protected(&self) -> bool {
         self.settings.read().protected_mode && self.users.default_user().user.without_password
     }
+}
+
+/// How these settings want expired records to be deleted.
+#[must_use]
+pub fn prune_of(settings: &Settings) -> Prune {
+    Prune { interval: settings.prune_interval, batch: settings.prune_batch }
 }

@@ -1,7 +1,7 @@
 //! CONFIG: the settings over the wire. What a setting is called, takes and allows stands in `crate::config` alone; this
 //! file must not know a setting by name, but for the few whose change somebody else must be told.
 
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::error::CommandError;
 use super::help;
@@ -140,11 +140,9 @@ fn set(app: &App, _: &mut Client, request: &Request) -> CommandResult {
     let mut changed = settings.clone();
     config::set_all(&mut changed, &pairs).map_err(failed)?;
     // As in Redis, naming a file once more reads it once more.
-    if let (Some(name), Some(tls)) = (pairs.iter().find_map(|(name, _)| of_tls(name)), &app.tls) {
-        tls.load(&changed.tls).map_err(|error| failed(not_taken(name, &error)))?;
-    }
-    let before = std::mem::replace(&mut *settings, changed);
-    app.follow(&before, &settings);
+    let of_tls = pairs.iter().find_map(|(name, _)| of_tls(name));
+    let put = app.put_in_force(&mut settings, changed, of_tls.is_some());
+    put.map_err(|error| failed(not_taken(of_tls.unwrap_or_default(), &error)))?;
     Ok(Reply::OK)
 }
 
@@ -165,7 +163,21 @@ fn reset_statistics(app: &App, _: &mut Client, _: &Request) -> CommandResult {
     Ok(Reply::OK)
 }
 
-/// The file belongs to whoever deploys the server, so it is never written.
-fn rewrite(_: &App, _: &mut Client, _: &Request) -> CommandResult {
-    Err(CommandError::other("ERR The server is running without a config file"))
+/// As in Redis, everybody on this thread waits for the disk: it is a rare command of an operator's.
+fn rewrite(app: &App, _: &mut Client, _: &Request) -> CommandResult {
+    let settings = app.settings.read().clone();
+    let beaten = app.sources.lock().rewrite(&settings).map_err(|error| {
+        warn!(%error, "CONFIG REWRITE: the file of the settings is as before");
+        CommandError::other(error.to_string())
+    })?;
+    if beaten.is_empty() {
+        info!("CONFIG REWRITE: what CONFIG SET has changed stands in the file of the settings");
+    } else {
+        let settings = beaten.join(", ");
+        warn!(
+            settings,
+            "CONFIG REWRITE: a flag or the environment gives these settings, and beats the file at the next start"
+        );
+    }
+    Ok(Reply::OK)
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::error::{ContextKind, ErrorKind};
 use toml::Value;
@@ -85,18 +85,21 @@ pub fn load(
         Err(error) => return Err(usage_error(&error)),
     };
     let is_schema = matches.subcommand_name().is_some();
-    let from_file = match matches.remove_one::<String>(CONFIG_FLAG) {
-        Some(path) => from_file(&path, &read_file)?,
+    let file = matches.remove_one::<String>(CONFIG_FLAG);
+    let from_file = match &file {
+        Some(path) => from_file(path, &read_file)?,
         None => Vec::new(),
     };
-    let (from_environment, warnings) = from_environment(environment);
-    let found = from_file.into_iter().chain(from_environment).chain(from_flags(&mut matches));
-    let (mut settings, explicit) = apply(found)?;
+    let (mut beyond_file, warnings) = from_environment(environment);
+    beyond_file.extend(from_flags(&mut matches));
+    let names = beyond_file.iter().map(|found| found.row.name).collect();
+    let (mut settings, explicit) = apply(from_file.into_iter().chain(beyond_file))?;
     read_password(&mut settings, &read_file)?;
     if !explicit.contains("database-url") {
         settings.database_url = default_database(environment)?;
     }
-    let loaded = Box::new(Loaded { settings, warnings, explicit });
+    let loaded = Loaded { settings, warnings, explicit, beyond_file: names, file: file.map(PathBuf::from) };
+    let loaded = Box::new(loaded);
     Ok(if is_schema { Command::Schema(loaded) } else { Command::Serve(loaded) })
 }
 

@@ -258,8 +258,8 @@ pub const ROWS: &[Row] = &[
     Row {
         name: "log-format",
         syntax: Syntax::Choice(LogFormat::names),
-        default: "text",
-        help: "lines for people, or a JSON object a line for machines; both go to standard error",
+        default: "auto",
+        help: "text: lines for people; json: an object a line for machines; auto: text on a terminal, json elsewhere; all go to standard error",
         changes: Changes::AtStart,
         apply: |settings, given| put(&mut settings.log_format, given.choice()),
         show: |settings| settings.log_format.name().to_owned(),

@@ -11,6 +11,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::warn;
 
@@ -54,14 +55,21 @@ const TIMEOUT_TRIES: u32 = 2;
 const CONFLICT_TRIES: u32 = 5;
 
 /// What the writer must know.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct WriterSettings {
     /// The longest that a write waits for the database.
     pub write_timeout: Duration,
-    /// How often expired records are deleted.
-    pub prune_interval: Duration,
+    /// How expired records are deleted, which may change at any time.
+    pub prune: watch::Receiver<Prune>,
+}
+
+/// How expired records are deleted.
+#[derive(Clone, Copy, Debug)]
+pub struct Prune {
+    /// How often.
+    pub interval: Duration,
     /// The most records of a table that one commit deletes.
-    pub prune_batch: u32,
+    pub batch: u32,
 }
 
 /// Why the writer ended.
@@ -160,7 +168,7 @@ impl Writer {
             self.last_touches = Instant::now();
             self.flush_touches(self.clock.now_ms()).await?;
         }
-        if self.last_prune.elapsed() >= self.settings.prune_interval {
+        if self.last_prune.elapsed() >= self.settings.prune.borrow().interval {
             self.prune().await?;
         }
         if self.last_commit.elapsed() >= HEARTBEAT {

@@ -9,6 +9,7 @@ mod input;
 pub mod listen;
 mod open_files;
 mod output;
+pub mod reload;
 pub mod serve;
 pub mod start;
 pub mod stream;
@@ -20,14 +21,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
 
-use crate::app::{App, Clients, Limits, PubSub, Scripts, Seats, SlowLog, Users};
+use crate::app::{App, Clients, Limits, PubSub, Scripts, Seats, SlowLog, Users, prune_of};
 use crate::clock::Clock;
 use crate::commands::{acl, table};
-use crate::config::{Durability, EventClass, Loaded};
+use crate::config::{Durability, EventClass, Loaded, Sources};
 use crate::database::write_through::{Status, WriteThrough};
 use crate::database::{self, Database, DatabaseError, DatabaseSettings};
 use crate::keyspace::Keyspace;
@@ -39,6 +40,7 @@ use crate::tls::{Tls, TlsError};
 use accept::Workers;
 use inherited::Inherited;
 use listen::Listener;
+use reload::Reload;
 use supervisor::{StatusLine, Watchdog};
 
 /// How often the shards are asked whether a key has ended: one look at a number each, microseconds in all.
@@ -88,6 +90,8 @@ pub struct Options {
     pub logging: Option<Logging>,
     /// The sockets to listen on instead of binding any; none for binding.
     pub inherited: Vec<Inherited>,
+    /// How the settings are read again; `None` where they are not.
+    pub reload: Option<Reload>,
     /// Told where the server listens.
     pub listening: Option<oneshot::Sender<SocketAddr>>,
 }
@@ -98,11 +102,7 @@ pub struct Options {
 /// [`ServerError`] says which part of the start, the service or the stop failed.
 pub async fn run(loaded: Loaded, options: Options, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
     let mut settings = loaded.settings.clone();
-    settings.maxclients = open_files::allow(loaded.settings.maxclients);
-    if settings.maxclients < loaded.settings.maxclients {
-        let (wanted, maxclients) = (loaded.settings.maxclients, settings.maxclients);
-        warn!(wanted, maxclients, "the limit of open files (ulimit -n) allows fewer clients than maxclients");
-    }
+    open_files::make_room(&mut settings);
     let (tls, listeners) = listen::open(&mut settings, options.inherited).await?;
     let address = listeners[0].socket.local_addr()?;
     let run_id = run_id();
@@ -123,7 +123,6 @@ pub async fn run(loaded: Loaded, options: Options, shutdown: impl Future<Output 
     );
     keyspace.follow(&settings);
     let pubsub = Arc::new(PubSub::new(Arc::clone(&metrics)));
-    let stop_limit = settings.shutdown_timeout;
     let busy_reply_threshold = Duration::from_millis(settings.busy_reply_threshold_ms.into());
     let exporter = export(&loaded, &metrics, tls.as_ref())?;
     let scripts = Arc::new(Scripts::new(long_scripts_max(), busy_reply_threshold));
@@ -133,7 +132,9 @@ pub async fn run(loaded: Loaded, options: Options, shutdown: impl Future<Output 
         monitors: Arc::default(),
         slow_log: SlowLog::new(&settings),
         users: Users::new(settings.password()),
+        prune: watch::Sender::new(prune_of(&settings)),
         settings: RwLock::new(settings),
+        sources: Mutex::new(Sources::new(&loaded)),
         tls,
         clock: options.clock,
         keyspace,
@@ -153,8 +154,8 @@ pub async fn run(loaded: Loaded, options: Options, shutdown: impl Future<Output 
         // A caller that does not wait for the address is fine.
         let _ = listening.send(address);
     }
-    let serving = Serving { app, exporter, database, loads, listeners };
-    serve_until(serving, shutdown, stop_limit).await
+    let serving = Serving { app, exporter, database, loads, listeners, reload: options.reload };
+    serve_until(serving, shutdown).await
 }
 
 type Loads = tokio::sync::mpsc::Receiver<crate::keyspace::load::LoadRequest>;
@@ -166,14 +167,11 @@ struct Serving {
     database: Arc<dyn Database>,
     loads: Loads,
     listeners: Vec<Listener>,
+    reload: Option<Reload>,
 }
 
-async fn serve_until(
-    serving: Serving,
-    shutdown: impl Future<Output = ()>,
-    stop_limit: Duration,
-) -> Result<(), ServerError> {
-    let Serving { app, exporter, database, loads, listeners } = serving;
+async fn serve_until(serving: Serving, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
+    let Serving { app, exporter, database, loads, listeners, reload } = serving;
     let (stop, stopping) = watch::channel(false);
     let workers = Arc::new(Workers::start(&app, &stopping)?);
     let mut tasks = tokio::task::JoinSet::new();
@@ -185,6 +183,9 @@ async fn serve_until(
     if let Some(tls) = &app.tls {
         tasks.spawn(follow_certificates(Arc::clone(tls), Ticks::every(CERTIFICATES_TICK, &stopping)));
     }
+    if let Some(reload) = reload {
+        tasks.spawn(reload::follow(Arc::clone(&app), reload, stopping.clone()));
+    }
     tasks.spawn(measure(Arc::clone(&app), exporter, Ticks::every(MEASURE_TICK, &stopping)));
     let mut storage = start::Storage::start(&app, database, loads)?;
     let early = tokio::select! {
@@ -194,6 +195,7 @@ async fn serve_until(
     info!("stopping: what was received is answered, then everything is committed");
     supervisor::stopping();
     let begun = Instant::now();
+    let stop_limit = app.settings.read().shutdown_timeout;
     let _ = stop.send(true);
     app.scripts.stop_all();
     while tasks.join_next().await.is_some() {}

@@ -2,13 +2,26 @@
 //! allow must be said at the start, and not found out when the database cannot be reached any more.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tracing::warn;
+
+use crate::config::Settings;
 
 /// Files that are no client's connection: listeners, the database's connections and files, the log, and some to spare
 /// (Redis keeps 32).
 const FILES_BESIDE_CLIENTS: u64 = 64;
 
+/// Raises the limit to what `maxclients` needs; makes the setting say what is allowed where that is less, and the log, too.
+pub(super) fn make_room(settings: &mut Settings) {
+    let wanted = settings.maxclients;
+    settings.maxclients = allow(wanted);
+    if settings.maxclients < wanted {
+        let maxclients = settings.maxclients;
+        warn!(wanted, maxclients, "the limit of open files (ulimit -n) allows fewer clients than maxclients");
+    }
+}
+
 /// Raises the limit to what so many clients need, as Redis does; answers how many clients it allows, of those.
-pub(super) fn allow(clients_max: u32) -> u32 {
+fn allow(clients_max: u32) -> u32 {
     let wanted = u64::from(clients_max) + FILES_BESIDE_CLIENTS;
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current.is_some_and(|current| current < wanted) {

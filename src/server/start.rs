@@ -136,12 +136,7 @@ async fn acquire_and_load(app: &App, database: &dyn Database) -> Result<Option<(
 }
 
 fn writer_settings(app: &App) -> WriterSettings {
-    let settings = app.settings.read();
-    WriterSettings {
-        write_timeout: settings.write_timeout,
-        prune_interval: settings.prune_interval,
-        prune_batch: settings.prune_batch,
-    }
+    WriterSettings { write_timeout: app.write_timeout(), prune: app.prune.subscribe() }
 }
 
 /// The line that operators look for.

@@ -1,4 +1,4 @@
-//! What the server tells systemd (`Type=notify`): that it serves, that it stops, and in one
+//! What the server tells systemd (`Type=notify`): that it serves, that it reads its settings again, that it stops, and in one
 //! line what it is at. Without a service manager it tells nobody, and whether anybody listens must never change what it does.
 
 use std::time::{Duration, Instant};
@@ -11,6 +11,14 @@ use crate::database::write_through::Status;
 /// It answers clients.
 pub fn ready() {
     tell(&[NotifyState::Ready]);
+}
+
+/// It reads its settings again; [`ready`] says when that is done. systemd orders the two by the time.
+pub fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(error) => debug!(%error, "the monotonic clock cannot be read"),
+    }
 }
 
 /// It commits what is left, and ends.

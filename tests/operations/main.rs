@@ -9,6 +9,8 @@ mod postgres;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod logs;
+mod reload;
 mod systemd;
 
 use std::path::{Path, PathBuf};

@@ -162,6 +162,10 @@ fn the_service_manager_is_told_of_start_life_and_stop() {
     assert!(matches!(server.try_call(&["PING"]), Some(Frame::Line(b'+', _))), "who is ready answers");
     manager.told_until("STATUS=serving");
     manager.told_until("WATCHDOG=1");
+    server.signal("HUP");
+    let reloading = manager.told_until("RELOADING=1").pop();
+    assert!(reloading.is_some_and(|message| message.contains("MONOTONIC_USEC=")), "systemd wants to know when");
+    manager.told_until("READY=1");
     assert!(server.stop().success());
     manager.told_until("STOPPING=1");
 }

@@ -22,11 +22,12 @@ use sojourn::clock::{Clock, Expiry};
 use sojourn::database::memory::Memory;
 use sojourn::database::unit::Outcome;
 use sojourn::database::write_through::{Status, WriteThrough};
-use sojourn::database::writer::{Writer, WriterEnd, WriterSettings};
+use sojourn::database::writer::{Prune, Writer, WriterEnd, WriterSettings};
 use sojourn::database::{Database, DatabaseError, DatabaseSettings, Ownership, SessionTables};
 use sojourn::keyspace::hot::Access;
 use sojourn::keyspace::{Keys, Keyspace, Lock, Tickets};
 use sojourn::telemetry::metrics::Metrics;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 const NOW_MS: i64 = 1_800_000_000_000;
@@ -55,6 +56,11 @@ fn settings() -> DatabaseSettings {
     }
 }
 
+/// For a writer that deletes expired records this often.
+fn pruning_every(interval: Duration, write_timeout: Duration) -> WriterSettings {
+    WriterSettings { write_timeout, prune: watch::channel(Prune { interval, batch: 1_000 }).1 }
+}
+
 impl Rig {
     async fn start() -> Self {
         Self::on(Arc::new(Memory::open(&settings()))).await
@@ -71,14 +77,12 @@ impl Rig {
     }
 
     async fn with(database: Arc<Memory>, write_timeout: Duration, everysec: bool) -> Self {
-        let settings = WriterSettings { write_timeout, prune_interval: Duration::from_secs(3_600), prune_batch: 1_000 };
-        Self::writing(database, settings, everysec).await
+        Self::writing(database, pruning_every(Duration::from_secs(3_600), write_timeout), everysec).await
     }
 
     /// That deletes expired records in each turn of its writer.
     async fn pruning() -> Self {
-        let settings =
-            WriterSettings { write_timeout: 10 * PATIENCE, prune_interval: Duration::ZERO, prune_batch: 1_000 };
+        let settings = pruning_every(Duration::ZERO, 10 * PATIENCE);
         Self::writing(Arc::new(Memory::open(&self::settings())), settings, false).await
     }
 

@@ -1,9 +1,7 @@
 //! The aclfile: read as a whole or not at all, and written so that a crash leaves the old file or the new one. A line's
 //! password is in no error.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -19,6 +17,7 @@ use crate::app::users::{User, Users};
 use crate::app::{App, Client};
 use crate::config::{PubsubDefault, Settings};
 use crate::protocol::{Reply, Request};
+use crate::whole_file::{self, reason};
 
 const NO_FILE: &str = "ERR This Redis instance is not configured to use an ACL file. You may want to specify users via the ACL \
                        SETUSER command and then issue a CONFIG REWRITE (assuming you have a Redis configuration file set) in \
@@ -66,7 +65,11 @@ pub(super) fn save<'a>(app: &'a App, _: &'a mut Client, _: &'a Request) -> BoxFu
         // One at a time, and none writes what is older than what another one has written.
         let _saving = app.users.saving.lock().await;
         let text = text_of(&app.users);
-        match unblocked(move || write(&path, &text).map_err(|error| format!("{}: {error}", path.display()))).await {
+        match unblocked(move || {
+            whole_file::write(&path, &text, MODE).map_err(|error| format!("{}: {error}", path.display()))
+        })
+        .await
+        {
             Ok(()) => Ok(Reply::OK),
             Err(error) => {
                 error!(%error, "the aclfile could not be written");
@@ -92,12 +95,6 @@ async fn unblocked<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> +
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
     fs::read(path).map_err(|error| format!("Error loading ACLs, opening file '{}': {}", path.display(), reason(&error)))
-}
-
-/// The operating system's words, without the number that Rust adds.
-fn reason(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    text.split_once(" (os error").map_or(text.clone(), |(words, _)| words.to_owned())
 }
 
 /// Whoever writes `requirepass` and an aclfile may believe that both count; as in Redis, the file alone does.
@@ -167,33 +164,6 @@ fn text_of(users: &Users) -> Vec<u8> {
     users.list().iter().flat_map(|user| [describe::line(user), b"\n".to_vec()].concat()).collect()
 }
 
-/// Beside the file first, so that nobody ever reads half of it. The temporary file of a crash is replaced by the next one.
-fn write(path: &Path, text: &[u8]) -> std::io::Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".tmp");
-    let temporary = PathBuf::from(temporary);
-    let written = replace(path, &temporary, text);
-    if written.is_err() {
-        // It was not made, or it cannot be removed either: the error says what is wrong with the folder.
-        let _ = fs::remove_file(&temporary);
-    }
-    written
-}
-
-fn replace(path: &Path, temporary: &Path, text: &[u8]) -> std::io::Result<()> {
-    match fs::remove_file(temporary) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(temporary)?;
-    file.write_all(text)?;
-    file.sync_all()?;
-    fs::rename(temporary, path)?;
-    // The new name itself is only safe when its folder is.
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
@@ -228,7 +198,7 @@ mod tests {
         let text = b"  user bob on >pw  ~b:* +@read (+set %W~w)\r\n\nuser default off\n";
         let users = Users::new(None);
         users.replace(parse(text, "f", false).expect("good lines"));
-        write(&path, &text_of(&users)).expect("written");
+        whole_file::write(&path, &text_of(&users), MODE).expect("written");
         let again = parse(&fs::read(&path).expect("read"), "f", false).expect("good lines");
         assert_eq!(again.iter().collect::<Vec<_>>(), users.list().iter().map(|user| &**user).collect::<Vec<_>>());
         assert_eq!(fs::metadata(&path).expect("a file").permissions().mode() & 0o777, MODE);

@@ -117,18 +117,19 @@ impl Writer {
     /// before that, so that a record whose longer life comes later has not ended at that time.
     pub(super) async fn prune(&mut self) -> Result<(), Ended> {
         self.last_prune = Instant::now();
+        let prune = *self.settings.prune.borrow();
         let now_ms = self.clock.now_ms();
         let all_written = self.flush_touches(i64::MAX).await?;
         let lag_ms = if all_written && self.parked.is_empty() && !self.through.sets_ends() { 0 } else { self.lag_ms() };
         let before_ms = now_ms.saturating_sub(lag_ms);
-        let work = BatchWork::Prune { before_ms, limit: self.settings.prune_batch };
+        let work = BatchWork::Prune { before_ms, limit: prune.batch };
         if let Ok(done) = self.commit_whole(work, &mut Vec::new()).await?
             && done.pruned > 0
         {
             self.through.metrics.pruned_records.add(done.pruned);
             info!(records = done.pruned, "expired records were deleted");
             // More may be waiting: go on after the units that came meanwhile.
-            self.last_prune = Instant::now().checked_sub(self.settings.prune_interval).unwrap_or(self.last_prune);
+            self.last_prune = Instant::now().checked_sub(prune.interval).unwrap_or(self.last_prune);
         }
         Ok(())
     }
