@@ -3,12 +3,15 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::config::Settings;
+
+/// The least time between two lines of the log about slow commands: a threshold of 0 must not fill the disk.
+const LINE_EVERY: Duration = Duration::from_secs(1);
 
 /// The threshold that nothing reaches.
 const NEVER_US: u64 = u64::MAX;
@@ -36,6 +39,15 @@ pub struct SlowCommand {
 pub struct SlowLog {
     slower_than_us: AtomicU64,
     kept: Mutex<Kept>,
+    lines: Mutex<Lines>,
+}
+
+/// What the log of the process was told of.
+#[derive(Debug, Default)]
+struct Lines {
+    last: Option<Instant>,
+    /// How many commands were slow since, without a line.
+    unsaid: u64,
 }
 
 #[derive(Debug, Default)]
@@ -49,7 +61,7 @@ impl SlowLog {
     /// An empty one.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
-        let log = Self { slower_than_us: AtomicU64::new(NEVER_US), kept: Mutex::default() };
+        let log = Self { slower_than_us: AtomicU64::new(NEVER_US), kept: Mutex::default(), lines: Mutex::default() };
         log.follow(settings);
         log
     }
@@ -78,6 +90,17 @@ impl SlowLog {
         kept.next_id += 1;
         kept.commands.push_front(SlowCommand { id, ..command });
         kept.commands.truncate(length_max);
+    }
+
+    /// Whether the log of the process has room for a line about a slow command; answers how many had none since the last one.
+    pub fn line_is_due(&self, now: Instant) -> Option<u64> {
+        let mut lines = self.lines.lock();
+        if lines.last.is_some_and(|last| now.duration_since(last) < LINE_EVERY) {
+            lines.unsaid += 1;
+            return None;
+        }
+        lines.last = Some(now);
+        Some(std::mem::take(&mut lines.unsaid))
     }
 
     /// The newest, at most so many, newest first.
@@ -123,6 +146,13 @@ mod tests {
         let wants = |slower_than_us, us| log(slower_than_us, 1).wants(Duration::from_micros(us));
         assert!(wants(0, 0) && wants(5, 5) && wants(5, 6));
         assert!(!wants(5, 4) && !wants(-1, 0) && !wants(-1, u64::MAX));
+    }
+
+    #[test]
+    fn lines_come_once_a_second_and_say_how_many_did_not() {
+        let (log, now) = (log(0, 1), Instant::now());
+        let due = |after_ms| log.line_is_due(now + Duration::from_millis(after_ms));
+        assert_eq!([0, 1, 999, 1_000, 1_001, 3_000].map(due), [Some(0), None, None, Some(2), None, Some(1)]);
     }
 
     #[test]

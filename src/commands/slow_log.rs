@@ -1,13 +1,14 @@
 //! SLOWLOG: the commands that took long, with their words cut short and without what is secret.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tracing::info;
 
 use super::error::CommandError;
 use super::monitor::Caller;
 use super::table::{CommandResult, Flag, Group, Handler, KeyPositions, Loads, Row};
-use super::{args, client, help, secret};
+use super::{args, client, help, secret, table};
 use crate::app::slow_log::SlowCommand;
 use crate::app::{App, Client};
 use crate::protocol::{Reply, Request};
@@ -144,6 +145,7 @@ pub(super) fn note(app: &App, client: &Client, row: &'static Row, request: &Requ
     if row.has(Flag::SkipSlowLog) {
         return;
     }
+    log(app, row, request, took);
     let (address, client_name) = match caller {
         Caller::Client => (client::address(client.info.address).to_string(), client.info.shown.lock().name.clone()),
         // Redis's name for the client that scripts have.
@@ -157,6 +159,18 @@ pub(super) fn note(app: &App, client: &Client, row: &'static Row, request: &Requ
         address,
         client_name,
     });
+}
+
+/// A line of the log. A key is a credential, and so are words that are not known: the command's name and the key's length only.
+fn log(app: &App, row: &'static Row, request: &Request, took: Duration) {
+    let Some(unsaid) = app.slow_log.line_is_due(Instant::now()) else { return };
+    info!(
+        command = table::full_name(row),
+        key_bytes = row.keys.of(request).next().and_then(|position| request.get(position)).map(|key| key.len()),
+        microseconds = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+        unsaid,
+        "a command took long (SLOWLOG GET shows its words)"
+    );
 }
 
 /// Copies of the first words, of the first bytes of each: slices would hold the whole request.

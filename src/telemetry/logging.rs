@@ -39,9 +39,11 @@ impl Logging {
     pub fn start(settings: &Settings) -> Result<Self, LoggingError> {
         let (filter, level) = reload::Layer::new(targets(settings.log_level));
         let lines = fmt::layer().with_writer(std::io::stderr).with_target(false);
-        let lines = match settings.log_format {
-            LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
-            LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
+        let is_terminal = std::io::stderr().is_terminal();
+        let lines = if is_text(settings.log_format, is_terminal) {
+            lines.with_ansi(is_terminal).boxed()
+        } else {
+            lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
         };
         let log = tracing_subscriber::registry().with(filter).with(lines);
         log.try_init().map_err(|error| LoggingError(error.to_string()))?;
@@ -54,6 +56,14 @@ impl Logging {
         if let Err(error) = self.level.reload(targets(level)) {
             tracing::warn!(%error, "the log level cannot be changed");
         }
+    }
+}
+
+const fn is_text(format: LogFormat, is_terminal: bool) -> bool {
+    match format {
+        LogFormat::Auto => is_terminal,
+        LogFormat::Text => true,
+        LogFormat::Json => false,
     }
 }
 

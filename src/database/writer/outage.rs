@@ -34,13 +34,14 @@ impl Writer {
         self.through.metrics.outages.increment();
         self.through.set_status(Status::Down);
         let mut told = false;
+        let mut said = String::new();
         let mut pause = RETRY.0;
         loop {
             if !told && self.is_late(begun) {
                 told = true;
                 self.tell_outage(in_doubt, units);
             }
-            match self.reconnect(told).await? {
+            match self.reconnect(told, &mut said).await? {
                 Some(last_batch) => {
                     self.last_batch = self.last_batch.max(last_batch);
                     let committed = in_doubt && last_batch >= number;
@@ -71,8 +72,8 @@ impl Writer {
     }
 
     /// One try to own the database again; `None` when it is still away. Before those who wait are told, it is given up in
-    /// time to tell them; under `everysec` nobody waits.
-    async fn reconnect(&mut self, told: bool) -> Result<Option<i64>, Ended> {
+    /// time to tell them; under `everysec` nobody waits. What makes the database unusable is said once, not at each try.
+    async fn reconnect(&mut self, told: bool, said: &mut String) -> Result<Option<i64>, Ended> {
         let write_timeout = self.settings.write_timeout;
         let nobody_waits = told || self.through.is_everysec();
         let limit = if nobody_waits { write_timeout.max(RECONNECT_TIMEOUT) } else { write_timeout };
@@ -88,7 +89,10 @@ impl Writer {
                 Err(Ended(WriterEnd::Fenced(owner)))
             }
             Ok(Err(DatabaseError::Unusable(message))) => {
-                error!(error = message, "the database cannot be used as it is");
+                if *said != message {
+                    error!(error = message, "the database cannot be used as it is");
+                    *said = message;
+                }
                 Ok(None)
             }
             Ok(Err(_)) | Err(_) => Ok(None),
