@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::config::{Settings, Sources};
 use crate::database::Description;
-use crate::database::write_through::WriteThrough;
+use crate::database::write_through::{Status, WriteThrough};
 use crate::database::writer::Prune;
 use crate::keyspace::Keyspace;
 use crate::keyspace::entry::Name;
@@ -168,10 +168,28 @@ impl App {
             expiring.set(self.keyspace.counts.expiring(database) as u64);
         }
         self.refresh_memory();
-        self.metrics.backlog_units.set(self.write_through.backlog() as u64);
-        let behind_ms = self.write_through.behind().as_millis();
-        self.metrics.backlog_age_ms.set(u64::try_from(behind_ms).unwrap_or(u64::MAX));
-        self.metrics.outage.set(u64::from(self.write_through.is_down()));
+        self.refresh_write_through();
+        self.metrics.connected_clients.set(self.clients.count() as u64);
+        self.metrics.clients_max.set(self.settings.read().maxclients.into());
+        self.metrics.database_warnings.set(self.database.read().warnings.len() as u64);
+        self.metrics.slow_log_length.set(self.slow_log.len() as u64);
+        let (scripts, script_bytes) = self.scripts.count_and_bytes();
+        self.metrics.scripts_cached.set(scripts as u64);
+        self.metrics.script_bytes.set(script_bytes as u64);
+    }
+
+    fn refresh_write_through(&self) {
+        let (metrics, write_through, status) = (&self.metrics, &self.write_through, self.write_through.status());
+        let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        metrics.backlog_units.set(write_through.backlog() as u64);
+        metrics.backlog_bytes.set(write_through.backlog_bytes() as u64);
+        metrics.backlog_age_ms.set(milliseconds(write_through.behind()));
+        metrics.touches_waiting.set(self.keyspace.touches.count() as u64);
+        metrics.last_save_s.set(u64::try_from(write_through.last_save_s()).unwrap_or(0));
+        metrics.loading.set(u64::from(status == Status::Loading));
+        metrics.database_up.set(u64::from(status == Status::Up));
+        metrics.outage.set(u64::from(status == Status::Down));
+        metrics.outage_ms.set(milliseconds(write_through.down_in_all()));
     }
 
     fn refresh_memory(&self) {

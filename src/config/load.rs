@@ -48,9 +48,14 @@ pub enum ConfigError {
     /// The file cannot be read.
     #[error("config: {0}")]
     File(String),
-    /// The file with the password is no use.
-    #[error("requirepass-file: {0}")]
-    PasswordFile(String),
+    /// The file with a password or a token is no use.
+    #[error("{setting}-file: {problem}")]
+    SecretFile {
+        /// The setting that it should hold.
+        setting: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// No default place for the database is known.
     #[error(
         "database-url: no state directory is known, since neither STATE_DIRECTORY, XDG_STATE_HOME nor HOME is set; expected postgres://…, sqlite://path or memory://"
@@ -94,7 +99,9 @@ pub fn load(
     beyond_file.extend(from_flags(&mut matches));
     let names = beyond_file.iter().map(|found| found.row.name).collect();
     let (mut settings, explicit) = apply(from_file.into_iter().chain(beyond_file))?;
-    read_password(&mut settings, &read_file)?;
+    let Settings { requirepass, requirepass_file, metrics_token, metrics_token_file, .. } = &mut settings;
+    read_secret("requirepass", requirepass, requirepass_file.as_deref(), &read_file)?;
+    read_secret("metrics-token", metrics_token, metrics_token_file.as_deref(), &read_file)?;
     if !explicit.contains("database-url") {
         settings.database_url = default_database(environment)?;
     }
@@ -128,20 +135,26 @@ fn refused(row: &'static Row, text: &str, place: String, invalid: Invalid) -> Co
     ConfigError::Invalid { setting: row.name, problem: format!("expected {expected}{but}"), place }
 }
 
-/// `requirepass-file` is another way to say `requirepass`.
-fn read_password(settings: &mut Settings, read_file: impl Fn(&Path) -> io::Result<String>) -> Result<(), ConfigError> {
-    let Some(path) = &settings.requirepass_file else { return Ok(()) };
-    let refused = |problem: &str| ConfigError::PasswordFile(problem.to_owned());
-    if settings.requirepass.is_some() {
-        return Err(refused("requirepass is given too; one of the two is enough"));
+/// `requirepass-file` is another way to say `requirepass`, and so with others.
+fn read_secret(
+    setting: &'static str,
+    secret: &mut Option<Secret>,
+    file: Option<&str>,
+    read_file: impl Fn(&Path) -> io::Result<String>,
+) -> Result<(), ConfigError> {
+    let Some(path) = file else { return Ok(()) };
+    let refused = |problem: String| ConfigError::SecretFile { setting, problem };
+    if secret.is_some() {
+        return Err(refused(format!("{setting} is given too; one of the two is enough")));
     }
-    let text = read_file(Path::new(path)).map_err(|error| refused(&format!("cannot read {path}: {error}")))?;
+    let text = read_file(Path::new(path)).map_err(|error| refused(format!("cannot read {path}: {error}")))?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
-    let password = line.strip_suffix('\r').unwrap_or(line);
-    if password.is_empty() {
-        return Err(refused(&format!("{path} holds no password")));
+    let found = line.strip_suffix('\r').unwrap_or(line);
+    if found.is_empty() {
+        let what = if setting == "requirepass" { "password" } else { "token" };
+        return Err(refused(format!("{path} holds no {what}")));
     }
-    settings.requirepass = Some(Secret::new(password));
+    *secret = Some(Secret::new(found));
     Ok(())
 }
 

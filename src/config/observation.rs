@@ -1,7 +1,8 @@
-//! The settings of the slow log and of the latencies: their rows, under redis.conf's names. What is slow is decided elsewhere.
+//! The settings of the metrics' token, of the slow log and of the latencies: their rows, under redis.conf's names. What is slow is decided elsewhere.
 
+use super::reading::path;
 use super::rows::{Changes, Row, put};
-use super::value::{Given, Invalid, Syntax, show_yes_no};
+use super::value::{Given, Invalid, Secret, Syntax, show_yes_no};
 
 /// The most slow commands that are remembered: each keeps up to 5 KiB of what a client sent.
 const SLOW_LOG_MAX: i64 = 100_000;
@@ -20,6 +21,31 @@ impl Percentile {
         f64::from_bits(self.0)
     }
 }
+
+/// `metrics-token`.
+pub(super) const METRICS_TOKEN: Row = Row {
+    name: "metrics-token",
+    syntax: Syntax::Text { placeholder: "TOKEN", expected: "a token, or nothing for none" },
+    default: "",
+    help: "what must be shown at metrics-addr, as Authorization: Bearer, to ask for /api/…; empty for nobody may",
+    changes: Changes::AnyTime,
+    apply: |settings, given| {
+        let token = Some(given.text).filter(|text| !text.is_empty());
+        put(&mut settings.metrics_token, Ok(token.map(Secret::new)))
+    },
+    show: |settings| settings.metrics_token.as_ref().map_or_else(String::new, |secret| secret.expose().to_owned()),
+};
+
+/// `metrics-token-file`.
+pub(super) const METRICS_TOKEN_FILE: Row = Row {
+    name: "metrics-token-file",
+    syntax: Syntax::Text { placeholder: "FILE", expected: "the path of a file, or nothing" },
+    default: "",
+    help: "file whose content is metrics-token; a line end at its end is not part of it",
+    changes: Changes::AtStart,
+    apply: |settings, given| put(&mut settings.metrics_token_file, Ok(path(given))),
+    show: |settings| settings.metrics_token_file.clone().unwrap_or_default(),
+};
 
 /// `slowlog-log-slower-than`.
 pub(super) const SLOW_LOG_SLOWER_THAN: Row = Row {

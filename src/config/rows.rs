@@ -246,6 +246,8 @@ pub const ROWS: &[Row] = &[
         show: |settings| settings.metrics_addr.map_or_else(|| "off".to_owned(), |address| address.to_string()),
     },
     tls::METRICS,
+    observation::METRICS_TOKEN,
+    observation::METRICS_TOKEN_FILE,
     Row {
         name: "log-level",
         syntax: Syntax::Choice(LogLevel::names),

@@ -36,7 +36,7 @@ fn appendfsync(settings: &Settings) -> &'static str {
 }
 
 /// The settings whose values hold passwords.
-const SECRET: &[&str] = &["requirepass", "database-url"];
+const SECRET: &[&str] = &["requirepass", "database-url", "metrics-token"];
 
 /// A refused CONFIG SET; `Display` is Redis's error line without the leading minus.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -10,10 +10,11 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::{
-    Batch, BatchWork, Change, Committed, Database, DatabaseError, DatabaseSettings, Description, Home, Ownership,
-    RecordId, StoredKey, StoredValue, Value,
+    Batch, BatchWork, Change, Committed, Database, DatabaseError, DatabaseSettings, Description, EXPIRED_ROWS_MAX,
+    Home, Ownership, RecordId, SessionTables, StoredKey, StoredValue, Value,
 };
 use crate::clock::Expiry;
+use crate::telemetry::storage::{CountedUpTo, StorageFigures, TableFigures};
 
 /// What every handle on one memory database shares.
 #[derive(Default)]
@@ -30,6 +31,7 @@ struct Store {
 pub struct Memory {
     store: Arc<Mutex<Store>>,
     handle: u64,
+    session_tables: SessionTables,
     identity: String,
     /// The epoch of this handle's ownership, 0 for none.
     epoch: Mutex<i64>,
@@ -50,16 +52,16 @@ impl Memory {
     /// A new, empty database.
     #[must_use]
     pub fn open(settings: &DatabaseSettings) -> Self {
-        Self::on(Arc::default(), settings.identity.clone())
+        Self::on(Arc::default(), settings.session_tables.clone(), settings.identity.clone())
     }
 
     /// A second handle on the same records, as another process would have it.
     #[must_use]
     pub fn twin(&self, identity: &str) -> Self {
-        Self::on(Arc::clone(&self.store), identity.to_owned())
+        Self::on(Arc::clone(&self.store), self.session_tables.clone(), identity.to_owned())
     }
 
-    fn on(store: Arc<Mutex<Store>>, identity: String) -> Self {
+    fn on(store: Arc<Mutex<Store>>, session_tables: SessionTables, identity: String) -> Self {
         let handle = {
             let mut locked = store.lock();
             locked.handles += 1;
@@ -68,6 +70,7 @@ impl Memory {
         Self {
             store,
             handle,
+            session_tables,
             identity,
             epoch: Mutex::new(0),
             failures: Mutex::default(),
@@ -286,6 +289,22 @@ impl Database for Memory {
         self.check_reachable()?;
         let store = self.store.lock();
         Ok(ids.iter().map(|id| store.records.get(id).map(|(stored, _)| stored.clone())).collect())
+    }
+
+    async fn survey(&self, now_ms: i64) -> Result<StorageFigures, DatabaseError> {
+        self.check_reachable()?;
+        let store = self.store.lock();
+        let homes = self.session_tables.homes().map(|(home, table)| (home, table.table.as_str()));
+        let figures = |(wanted, table): (Home, &str)| {
+            let ended = |(id, (_, end)): &(&RecordId, &(_, Expiry))| id.home == wanted && end.is_past(now_ms);
+            let count = store.records.iter().filter(ended).count() as u64;
+            TableFigures {
+                table: table.to_owned(),
+                expired: CountedUpTo::of(count, EXPIRED_ROWS_MAX),
+                statistics: None,
+            }
+        };
+        Ok(StorageFigures { tables: homes.chain([(Home::Keys, "sojourn_keys")]).map(figures).collect(), file: None })
     }
 
     async fn release(&self) {

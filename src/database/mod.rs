@@ -26,8 +26,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::clock::Expiry;
+use crate::telemetry::storage::StorageFigures;
 pub use kind::Kind;
 pub use placement::{Home, SessionTable, SessionTables};
+
+/// Up to how many expired rows of a table are counted: a few milliseconds by the index, and more than a prune that keeps up leaves.
+pub const EXPIRED_ROWS_MAX: u64 = 10_000;
 
 /// A value as stored: any bytes, shared between queue and reply, and with memory while its key is held wide.
 pub type Value = Arc<[u8]>;
@@ -229,6 +233,13 @@ pub trait Database: Send + Sync + 'static {
     /// # Errors
     /// `Outage` or `Unusable`.
     async fn load(&self, ids: &[RecordId]) -> Result<Vec<Option<StoredValue>>, DatabaseError>;
+
+    /// What it says of its tables and files, by means that are cheap for it: estimates of rows, and rows that have ended at
+    /// `now_ms`, counted up to [`EXPIRED_ROWS_MAX`] for each table. It never waits for the writer.
+    ///
+    /// # Errors
+    /// `Outage` or `Unusable`.
+    async fn survey(&self, now_ms: i64) -> Result<StorageFigures, DatabaseError>;
 
     /// Gives the ownership back and closes all connections.
     async fn release(&self);

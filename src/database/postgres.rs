@@ -9,6 +9,7 @@ mod locks;
 mod owner;
 mod read;
 mod schema;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -31,6 +32,7 @@ use super::{
     Batch, BatchWork, Change, Committed, Database, DatabaseError, DatabaseSettings, Description, Home, Ownership,
     RecordId, StoredKey, StoredValue,
 };
+use crate::telemetry::storage::StorageFigures;
 
 /// How long a waiting server watches an owner that gives no sign of life before it takes the database from it. Five
 /// times the owner's heartbeat, so that a slow commit or a paused virtual machine does not cost the ownership.
@@ -165,6 +167,10 @@ impl Database for Postgres {
 
     async fn load(&self, ids: &[RecordId]) -> Result<Vec<Option<StoredValue>>, DatabaseError> {
         self.known()?.load(ids).await
+    }
+
+    async fn survey(&self, now_ms: i64) -> Result<StorageFigures, DatabaseError> {
+        self.known()?.survey(&self.settings.session_tables, now_ms).await
     }
 
     async fn release(&self) {

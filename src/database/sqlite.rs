@@ -5,6 +5,7 @@
 mod errors;
 mod owner;
 mod schema;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod times;
@@ -29,6 +30,7 @@ use super::{
     StoredKey, StoredValue, Value, parts,
 };
 use crate::clock::Expiry;
+use crate::telemetry::storage::StorageFigures;
 
 /// Connections for cold reads; each is a thread.
 const READERS: u32 = 2;
@@ -260,6 +262,10 @@ impl Database for Sqlite {
             values.push(found.map(|(kind, value)| (Kind::of_name(&kind), Value::from(value))));
         }
         Ok(values)
+    }
+
+    async fn survey(&self, now_ms: i64) -> Result<StorageFigures, DatabaseError> {
+        survey::survey(&self.readers()?, &self.path, &self.tables, &self.settings.session_tables, now_ms).await
     }
 
     async fn release(&self) {

@@ -3,37 +3,28 @@
 //! says "committed" only after the database has said so.
 
 mod memory;
+mod prunes;
 mod queue;
+mod standing;
 mod wake;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 pub use self::memory::{DueTouches, Memory, TakenBack, TouchWrite};
+use self::prunes::Prunes;
 use self::queue::Queue;
 pub(super) use self::queue::{BatchLimits, split};
 pub use self::queue::{EVERYSEC_BACKLOG_MAX, QUEUE_BYTES_MAX, QUEUE_UNITS_MANY, QUEUE_UNITS_MAX};
+use self::standing::Standing;
+pub use self::standing::Status;
 use self::wake::Wake;
 use super::unit::{Outcome, Ticket, Unit, Work};
 use crate::telemetry::metrics::Metrics;
-
-/// What the server may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Status {
-    /// The keys are being read; nothing is answered yet.
-    Loading,
-    /// All is well.
-    Up,
-    /// The database is away: hot reads and touches only.
-    Down,
-    /// Another server owns the database: nothing may be answered any more.
-    Lost,
-}
 
 /// The queue to the writer, and what is known about the database.
 #[derive(Debug)]
@@ -48,7 +39,8 @@ pub struct WriteThrough {
     held_bytes: AtomicUsize,
     wake: Wake,
     settled: watch::Sender<u64>,
-    status: AtomicU8,
+    standing: Standing,
+    prunes: Prunes,
     stopping: AtomicBool,
     last_save_s: AtomicI64,
     epoch: AtomicI64,
@@ -73,7 +65,8 @@ impl WriteThrough {
             held_bytes: AtomicUsize::new(0),
             wake: Wake::new(),
             settled: watch::Sender::new(0),
-            status: AtomicU8::new(Status::Loading as u8),
+            standing: Standing::loading(),
+            prunes: Prunes::default(),
             stopping: AtomicBool::new(false),
             last_save_s: AtomicI64::new(0),
             epoch: AtomicI64::new(0),
@@ -186,17 +179,6 @@ impl WriteThrough {
         self.settled.subscribe()
     }
 
-    /// What the server may do.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        match self.status.load(Ordering::Acquire) {
-            0 => Status::Loading,
-            1 => Status::Up,
-            2 => Status::Down,
-            _ => Status::Lost,
-        }
-    }
-
     /// Whether the database is known to be away.
     #[must_use]
     pub fn is_down(&self) -> bool {
@@ -220,6 +202,12 @@ impl WriteThrough {
     #[must_use]
     pub fn backlog(&self) -> usize {
         self.queue.lock().unsettled()
+    }
+
+    /// The key and value bytes of those.
+    #[must_use]
+    pub fn backlog_bytes(&self) -> usize {
+        self.queue.lock().unsettled_bytes()
     }
 
     /// How long the oldest unit that is not settled has waited; zero when all are.
@@ -290,7 +278,7 @@ impl WriteThrough {
 
     /// Says what the server may do from now on.
     pub fn set_status(&self, status: Status) {
-        self.status.store(status as u8, Ordering::Release);
+        self.standing.set(status);
         self.note_room(&self.queue.lock(), Instant::now());
         self.announce();
     }

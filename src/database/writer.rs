@@ -168,7 +168,7 @@ impl Writer {
             self.last_touches = Instant::now();
             self.flush_touches(self.clock.now_ms()).await?;
         }
-        if self.last_prune.elapsed() >= self.settings.prune.borrow().interval {
+        if self.last_prune.elapsed() >= self.settings.prune.borrow().interval || self.through.is_prune_asked() {
             self.prune().await?;
         }
         if self.last_commit.elapsed() >= HEARTBEAT {

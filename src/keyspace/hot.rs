@@ -107,6 +107,13 @@ impl Hot {
         Locked { hot: self, guards }
     }
 
+    /// Locks one shard, so that others may read at the same time.
+    pub fn read_shard(&self, number: usize) -> Locked<'_> {
+        let mut guards = SmallVec::new();
+        guards.push((number, self.guard(number, Access::Read)));
+        Locked { hot: self, guards }
+    }
+
     fn guard(&self, number: usize, access: Access) -> Guard<'_> {
         let shard = &self.map.shards()[number];
         match access {

@@ -213,7 +213,7 @@ impl<'a> Keys<'a> {
             entry.life.take().map(|life| (record(name, life.home), life.ends.expiry))
         });
         if let Some((id, expiry)) = deleted.flatten() {
-            self.keyspace.counts.shift(spot.shard, database, Some(expiry), None);
+            self.keyspace.count_delete(spot.shard, database, expiry);
             self.change(id, Change::Delete);
         }
         self.keyspace.watches.changed(database, key);
@@ -315,7 +315,7 @@ impl<'a> Keys<'a> {
             entry.mark(&ticket);
             entry.life = Some(life);
             self.locked.insert(spot, name.clone(), entry);
-            keyspace.counts.shift(spot.shard, database, None, Some(expiry));
+            keyspace.count_put(spot.shard, database, None, expiry, now_ms);
             return self.change(record(&name, home), change);
         }
         let replaced = self.locked.change(spot, database, key, |name, entry| {
@@ -328,7 +328,7 @@ impl<'a> Keys<'a> {
             (name.clone(), ended.map(|ended| (ended.home, ended.ends.expiry)))
         });
         let Some((name, ended)) = replaced else { return };
-        keyspace.counts.shift(spot.shard, database, ended.map(|(_, end)| end), Some(expiry));
+        keyspace.count_put(spot.shard, database, ended.map(|(_, end)| end), expiry, now_ms);
         if let Some((former_home, _)) = ended.filter(|(former_home, _)| *former_home != home) {
             self.change(record(&name, former_home), Change::Delete);
         }

@@ -107,6 +107,7 @@ impl Keyspace {
     /// # Errors
     /// What the database says, for these keys only.
     pub async fn load(&self, keys: Vec<(u8, Vec<u8>)>) -> Result<(), DatabaseError> {
+        self.metrics.keyspace_cold_hits.add(keys.len() as u64);
         let (done, answer) = oneshot::channel();
         let gone = || DatabaseError::Outage { message: "the loader has ended".to_owned(), in_doubt: false };
         self.loads.send(LoadRequest { keys, done }).await.map_err(|_| gone())?;

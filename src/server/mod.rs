@@ -6,6 +6,7 @@ mod connections;
 mod events;
 pub mod inherited;
 mod input;
+pub mod http;
 pub mod listen;
 mod open_files;
 mod output;
@@ -14,6 +15,7 @@ pub mod serve;
 pub mod start;
 pub mod stream;
 mod supervisor;
+mod survey;
 mod wait;
 
 use std::future::Future;
@@ -22,20 +24,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{oneshot, watch};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 
 use crate::app::{App, Clients, Limits, PubSub, Scripts, Seats, SlowLog, Users, prune_of};
 use crate::clock::Clock;
 use crate::commands::{acl, table};
-use crate::config::{Durability, EventClass, Loaded, Sources};
+use crate::config::{Choice, Durability, EventClass, Loaded, Settings, Sources};
 use crate::database::write_through::{Status, WriteThrough};
 use crate::database::{self, Database, DatabaseError, DatabaseSettings};
 use crate::keyspace::Keyspace;
+use crate::telemetry::Logging;
 use crate::telemetry::latency::Event;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::process;
-use crate::telemetry::{Exporter, Logging};
 use crate::tls::{Tls, TlsError};
 use accept::Workers;
 use inherited::Inherited;
@@ -110,8 +113,7 @@ pub async fn run(loaded: Loaded, options: Options, shutdown: impl Future<Output 
     let identity = format!("{} (run {})", process::identity(), &run_id[..8]);
     let database_settings = DatabaseSettings::from_settings(&settings, identity).map_err(DatabaseError::Unusable)?;
     let database = database::open(&database_settings)?;
-    let metrics = Arc::new(Metrics::new(table::names()));
-    metrics.follow(&settings);
+    let metrics = Arc::new(metrics_of(&settings, &*database));
     let everysec = settings.durability == Durability::EverySec;
     let write_through = Arc::new(WriteThrough::new(everysec, Arc::clone(&metrics)));
     let (keyspace, loads) = Keyspace::new(
@@ -124,7 +126,7 @@ pub async fn run(loaded: Loaded, options: Options, shutdown: impl Future<Output 
     keyspace.follow(&settings);
     let pubsub = Arc::new(PubSub::new(Arc::clone(&metrics)));
     let busy_reply_threshold = Duration::from_millis(settings.busy_reply_threshold_ms.into());
-    let exporter = export(&loaded, &metrics, tls.as_ref())?;
+    let site = listen_for_http(&loaded)?;
     let scripts = Arc::new(Scripts::new(long_scripts_max(), busy_reply_threshold));
     let app = Arc::new(App {
         scripts,
@@ -154,16 +156,26 @@ pub async fn run(loaded: Loaded, options: Options, shutdown: impl Future<Output 
         // A caller that does not wait for the address is fine.
         let _ = listening.send(address);
     }
-    let serving = Serving { app, exporter, database, loads, listeners, reload: options.reload };
+    let serving = Serving { app, site, database, loads, listeners, reload: options.reload };
     serve_until(serving, shutdown).await
 }
 
-type Loads = tokio::sync::mpsc::Receiver<crate::keyspace::load::LoadRequest>;
+/// The numbers, all at nothing, and what runs.
+fn metrics_of(settings: &Settings, database: &dyn Database) -> Metrics {
+    let metrics = Metrics::new(table::names());
+    metrics.follow(settings);
+    let build = [env!("CARGO_PKG_VERSION"), database.description().kind, settings.durability.name()];
+    // Nobody else sets it.
+    let _ = metrics.build.set(build);
+    metrics
+}
+
+type Loads = mpsc::Receiver<crate::keyspace::load::LoadRequest>;
 
 /// Everything that the service runs on.
 struct Serving {
     app: Arc<App>,
-    exporter: Option<Exporter>,
+    site: Option<TcpListener>,
     database: Arc<dyn Database>,
     loads: Loads,
     listeners: Vec<Listener>,
@@ -171,7 +183,7 @@ struct Serving {
 }
 
 async fn serve_until(serving: Serving, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
-    let Serving { app, exporter, database, loads, listeners, reload } = serving;
+    let Serving { app, site, database, loads, listeners, reload } = serving;
     let (stop, stopping) = watch::channel(false);
     let workers = Arc::new(Workers::start(&app, &stopping)?);
     let mut tasks = tokio::task::JoinSet::new();
@@ -186,8 +198,15 @@ async fn serve_until(serving: Serving, shutdown: impl Future<Output = ()>) -> Re
     if let Some(reload) = reload {
         tasks.spawn(reload::follow(Arc::clone(&app), reload, stopping.clone()));
     }
-    tasks.spawn(measure(Arc::clone(&app), exporter, Ticks::every(MEASURE_TICK, &stopping)));
-    let mut storage = start::Storage::start(&app, database, loads)?;
+    tasks.spawn(measure(Arc::clone(&app), Ticks::every(MEASURE_TICK, &stopping)));
+    tasks.spawn(survey::count_keys(Arc::clone(&app), stopping.clone()));
+    let (surveys, asked) = mpsc::channel(survey::SURVEYS_WAITING_MAX);
+    if let Some(listener) = site {
+        let tls = app.tls.clone().filter(|_| app.settings.read().tls.metrics);
+        let site = http::Site::new(Arc::clone(&app), stopping.clone(), surveys.clone());
+        tokio::spawn(http::serve(listener, Arc::new(site), tls));
+    }
+    let mut storage = start::Storage::start(&app, database, loads, asked)?;
     let early = tokio::select! {
         () = shutdown => None,
         end = storage.ended() => Some(end),
@@ -289,24 +308,20 @@ async fn follow_certificates(tls: Arc<Tls>, mut ticks: Ticks) {
     }
 }
 
-/// Measures what is not counted, and hands all numbers to Prometheus.
-async fn measure(app: Arc<App>, exporter: Option<Exporter>, mut ticks: Ticks) {
+/// Measures what is not counted: rates, which want to be looked at often, and what nobody may ask for.
+async fn measure(app: Arc<App>, mut ticks: Ticks) {
     let mut status_line = StatusLine::default();
     while ticks.next().await {
         status_line.follow(app.write_through.status());
         app.refresh_metrics();
-        if let Some(exporter) = &exporter {
-            exporter.publish(&app.metrics);
-        }
     }
 }
 
-/// Serves the metrics; a default address that is taken costs the metrics, one that was chosen the start.
-fn export(loaded: &Loaded, metrics: &Metrics, tls: Option<&Arc<Tls>>) -> Result<Option<Exporter>, ServerError> {
+/// Listens for HTTP; a default address that is taken costs the metrics, one that was chosen the start.
+fn listen_for_http(loaded: &Loaded) -> Result<Option<TcpListener>, ServerError> {
     let Some(address) = loaded.settings.metrics_addr else { return Ok(None) };
-    let tls = tls.filter(|_| loaded.settings.tls.metrics).cloned();
-    match Exporter::start(address, metrics, tls) {
-        Ok(exporter) => Ok(Some(exporter)),
+    match http::listen(address) {
+        Ok(listener) => Ok(Some(listener)),
         Err(error) if loaded.explicit.contains("metrics-addr") => Err(ServerError::Bind(error.to_string())),
         Err(error) => {
             warn!(%error, "no metrics are served");

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
+use super::survey::{self, Survey};
 use super::{Loads, ServerError, supervisor};
 use crate::app::App;
 use crate::config::Choice;
@@ -32,12 +33,17 @@ impl Storage {
     ///
     /// # Errors
     /// When the thread or its runtime cannot be made.
-    pub fn start(app: &Arc<App>, database: Arc<dyn Database>, loads: Loads) -> std::io::Result<Self> {
+    pub fn start(
+        app: &Arc<App>,
+        database: Arc<dyn Database>,
+        loads: Loads,
+        surveys: mpsc::Receiver<Survey>,
+    ) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (tell, ended) = oneshot::channel();
         let app = Arc::clone(app);
         let thread = std::thread::Builder::new().name("storage".to_owned()).spawn(move || {
-            let end = runtime.block_on(own(&app, &database, loads));
+            let end = runtime.block_on(own(&app, &database, loads, surveys));
             // Nobody listens any more when the stop took too long.
             let _ = tell.send(end);
             runtime.shutdown_background();
@@ -86,7 +92,8 @@ pub fn judge(end: End) -> Result<(), ServerError> {
 }
 
 /// Owns the database, reads its keys, and commits until the end.
-async fn own(app: &Arc<App>, database: &Arc<dyn Database>, loads: Loads) -> End {
+async fn own(app: &Arc<App>, database: &Arc<dyn Database>, loads: Loads, surveys: mpsc::Receiver<Survey>) -> End {
+    tokio::spawn(survey::run(Arc::clone(app), Arc::clone(database), surveys));
     let begun = Instant::now();
     let Some((ownership, sessions)) = acquire_and_load(app, &**database).await? else {
         return Ok(WriterEnd::Stopped);

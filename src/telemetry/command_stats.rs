@@ -34,6 +34,12 @@ impl CommandStats {
         }
     }
 
+    /// Whether anybody ever sent it.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.calls.get() + self.rejected.get() > 0
+    }
+
     pub(super) fn reset(&self) {
         [&self.calls, &self.microseconds, &self.failed, &self.rejected].into_iter().for_each(Counter::reset_count);
         self.durations.reset_count();

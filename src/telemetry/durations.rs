@@ -1,6 +1,7 @@
 //! How long the calls of one command took: how many fell into each of many narrow spans, as fine as Redis's own (two digits),
 //! so that percentiles and LATENCY HISTOGRAM come from the same counts. Recording takes no lock and reads no clock.
 
+use super::catalogue::Distribution;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -90,6 +91,26 @@ impl Durations {
         lines
     }
 
+    /// How many calls took at most as long as each of these bounds in nanoseconds, in a unit of which one holds `per_exported` of
+    /// them. A call counts by the end of its span, so that the sum is a hundredth too large at most, and a call that took longer
+    /// than a second is none of those that took at most one.
+    #[must_use]
+    pub fn distribution(&self, bounds_ns: &[u64], per_exported: f64) -> Distribution {
+        #[expect(clippy::cast_precision_loss, reason = "2^53 nanoseconds are a hundred days of one command")]
+        let exported = |ns: u64| ns as f64 / per_exported;
+        let mut distribution = Distribution::default();
+        let mut bounds = bounds_ns.iter().peekable();
+        for (end_ns, count) in self.spans() {
+            while let Some(bound_ns) = bounds.next_if(|bound_ns| **bound_ns < end_ns) {
+                distribution.up_to.push((exported(*bound_ns), distribution.count));
+            }
+            distribution.count += count;
+            distribution.sum += exported(end_ns) * exported_count(count);
+        }
+        distribution.up_to.extend(bounds.map(|bound_ns| (exported(*bound_ns), distribution.count)));
+        distribution
+    }
+
     /// Starts anew (CONFIG RESETSTAT).
     pub(super) fn reset_count(&self) {
         self.0.get().into_iter().flatten().for_each(|count| count.store(0, Ordering::Relaxed));
@@ -100,6 +121,11 @@ impl Durations {
         let counts = self.0.get().into_iter().flatten().enumerate();
         counts.map(|(span, count)| (end_of(span), count.load(Ordering::Relaxed)))
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "nobody calls a command 2^53 times")]
+const fn exported_count(count: u64) -> f64 {
+    count as f64
 }
 
 #[cfg(test)]
@@ -148,5 +174,18 @@ mod tests {
         assert_eq!(of(&[]).percentile_ns(50.0), 0);
         durations.reset_count();
         assert_eq!((durations.count(), durations.percentile_ns(99.0)), (0, 0));
+    }
+
+    #[test]
+    fn a_distribution_counts_all_below_each_bound() {
+        let durations = of(&[(3, 900), (2, 4_000), (1, 40_000), (1, 3_000_000_000)]);
+        let distribution = durations.distribution(&[1_000, 5_000, 1_000_000, 1_000_000_000], 1e9);
+        assert_eq!(distribution.up_to, [(0.000_001, 3), (0.000_005, 5), (0.001, 6), (1.0, 6)]);
+        assert_eq!(distribution.count, 7);
+        assert!((1.0..1.01).contains(&distribution.sum), "{}", distribution.sum);
+        assert_eq!(
+            of(&[]).distribution(&[1_000], 1e9),
+            Distribution { up_to: vec![(0.000_001, 0)], count: 0, sum: 0.0 }
+        );
     }
 }

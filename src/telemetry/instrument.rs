@@ -1,7 +1,7 @@
 //! The instruments: counters, gauges and histograms that INFO can read back, which those of the `metrics` crate
 //! cannot. All are relaxed atomics: a number may be a moment old, and must never cost a command a lock.
 
-use std::sync::OnceLock;
+use super::catalogue::{Distribution, Kind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A number that only grows.
@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Counter(AtomicU64);
 
 impl Counter {
+    pub(super) const KIND: Kind = Kind::Counter;
+
     /// One more.
     pub fn increment(&self) {
         self.add(1);
@@ -36,6 +38,8 @@ impl Counter {
 pub struct Gauge(AtomicU64);
 
 impl Gauge {
+    pub(super) const KIND: Kind = Kind::Gauge;
+
     /// It is this now.
     pub fn set(&self, value: u64) {
         self.0.store(value, Ordering::Relaxed);
@@ -62,6 +66,29 @@ impl Gauge {
     }
 }
 
+/// A number that only grows and is counted elsewhere, such as by the kernel.
+#[derive(Debug, Default)]
+pub struct Total(AtomicU64);
+
+impl Total {
+    pub(super) const KIND: Kind = Kind::Counter;
+
+    /// It has come to this.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// Nothing: who counts it goes on counting.
+    #[expect(clippy::unused_self, reason = "the catalogue calls it on every instrument")]
+    pub(super) fn reset_count(&self) {}
+
+    /// Its value.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// How often a number was how large.
 #[derive(Debug)]
 pub struct Histogram {
@@ -69,17 +96,14 @@ pub struct Histogram {
     /// One for each bound, and one for what is above them all.
     buckets: Vec<AtomicU64>,
     sum: AtomicU64,
-    /// What the exporter's unit holds of ours (a second holds a million microseconds).
-    per_exported: f64,
-    exported: OnceLock<metrics::Histogram>,
 }
 
 impl Histogram {
     /// With these upper bounds, which rise.
     #[must_use]
-    pub fn new(bounds: &'static [u64], per_exported: f64) -> Self {
+    pub fn new(bounds: &'static [u64]) -> Self {
         let buckets = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect();
-        Self { bounds, buckets, sum: AtomicU64::new(0), per_exported, exported: OnceLock::new() }
+        Self { bounds, buckets, sum: AtomicU64::new(0) }
     }
 
     /// Counts one measurement.
@@ -87,9 +111,6 @@ impl Histogram {
         let bucket = self.bounds.partition_point(|bound| *bound < value);
         self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
         self.sum.fetch_add(value, Ordering::Relaxed);
-        if let Some(exported) = self.exported.get() {
-            exported.record(self.exported_value(value));
-        }
     }
 
     /// How many measurements there were.
@@ -124,19 +145,18 @@ impl Histogram {
         if wanted == 0 { 0 } else { bound.copied().unwrap_or_default() }
     }
 
-    /// The bounds in the exporter's unit.
-    pub(super) fn exported_bounds(&self) -> Vec<f64> {
-        self.bounds.iter().map(|bound| self.exported_value(*bound)).collect()
-    }
-
-    /// From now on the exporter sees each measurement too; only the first exporter is heard.
-    pub(super) fn export_to(&self, exported: metrics::Histogram) {
-        let _ = self.exported.set(exported);
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "2^53 microseconds are 285 years")]
-    fn exported_value(&self, value: u64) -> f64 {
-        value as f64 / self.per_exported
+    /// All measurements, in a unit of which one holds `per_exported` of ours.
+    #[must_use]
+    pub fn distribution(&self, per_exported: f64) -> Distribution {
+        #[expect(clippy::cast_precision_loss, reason = "2^53 microseconds are 285 years")]
+        let exported = |value: u64| value as f64 / per_exported;
+        let mut count = 0;
+        let mut up_to: Vec<(f64, u64)> = Vec::with_capacity(self.bounds.len());
+        for (position, bucket) in self.buckets.iter().enumerate() {
+            count += bucket.load(Ordering::Relaxed);
+            up_to.extend(self.bounds.get(position).map(|bound| (exported(*bound), count)));
+        }
+        Distribution { up_to, count, sum: exported(self.sum()) }
     }
 }
 
@@ -154,7 +174,7 @@ mod tests {
 
     #[test]
     fn quantiles_are_bounds_of_buckets() {
-        let histogram = Histogram::new(&[10, 100, 1000], 1.0);
+        let histogram = Histogram::new(&[10, 100, 1000]);
         assert_eq!(histogram.quantile(0.5), 0);
         for value in [10, 11, 100, 5000] {
             histogram.observe(value);

@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+pub use crate::telemetry::metrics::Reason;
+
 /// How long a denial counts as the same as another one, in milliseconds, as in Redis.
 const SAME_MS: i64 = 60_000;
 
@@ -13,19 +15,6 @@ const LOOKED_THROUGH_MAX: usize = 10;
 
 /// The most bytes that are kept of a key or a name: an argument may have half a gigabyte.
 const WORD_BYTES_MAX: usize = 2_048;
-
-/// What was not allowed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// The command.
-    Command,
-    /// One of its keys.
-    Key,
-    /// One of its channels.
-    Channel,
-    /// The password.
-    Auth,
-}
 
 /// Where it was denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

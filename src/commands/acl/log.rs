@@ -17,6 +17,7 @@ pub fn note(app: &App, client: &Client, reason: Reason, context: Context, object
     let length_max = app.settings.read().acllog_max_len;
     let client = client::description(&client.info);
     let denial = Denial { count: 1, reason, context, object, username, at_ms: app.clock.now_ms(), client };
+    app.metrics.count_denial(reason);
     app.users.denials.lock().add(denial, length_max);
 }
 
@@ -37,12 +38,7 @@ pub(super) fn log(app: &App, _: &mut Client, request: &Request) -> CommandResult
 }
 
 fn describe(denial: &Denial, now_ms: i64) -> Reply {
-    let reason = match denial.reason {
-        Reason::Command => "command",
-        Reason::Key => "key",
-        Reason::Channel => "channel",
-        Reason::Auth => "auth",
-    };
+    let reason = denial.reason.name();
     let context = match denial.context {
         Context::TopLevel => "toplevel",
         Context::Multi => "multi",

@@ -11,7 +11,7 @@ use crate::protocol::Request;
 use crate::telemetry::latency::Event;
 
 /// Notes a call. It took as long as its handler: what a reply then waits for, the commit above all, is counted elsewhere
-/// (`sojourn_commit_seconds`, the event `commit`), and would hide here which commands are slow by themselves.
+/// (`sojourn_commit_duration_seconds`, the event `commit`), and would hide here which commands are slow by themselves.
 pub(super) fn note(
     app: &App,
     client: &mut Client,

@@ -109,15 +109,6 @@ fn database(app: &App, lines: &mut Lines) {
     for (position, warning) in database.warnings.iter().enumerate() {
         lines.put_text(format_args!("database_warning_{position}"), warning);
     }
-    lines.put("database_status", status_name(app.write_through.status()));
+    lines.put("database_status", app.write_through.status().name());
     lines.put("epoch", app.write_through.epoch());
-}
-
-const fn status_name(status: Status) -> &'static str {
-    match status {
-        Status::Loading => "loading",
-        Status::Up => "up",
-        Status::Down => "down",
-        Status::Lost => "lost",
-    }
 }

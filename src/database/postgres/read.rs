@@ -96,7 +96,7 @@ impl Known {
     }
 
     /// A connection may have died while it was unused, each of the pool's; then the next one is tried, and at last a new one.
-    async fn fetch<F>(&self, sql: &str, bind: F) -> Result<Vec<PgRow>, DatabaseError>
+    pub(super) async fn fetch<F>(&self, sql: &str, bind: F) -> Result<Vec<PgRow>, DatabaseError>
     where
         F: Fn(Bound) -> Bound,
     {

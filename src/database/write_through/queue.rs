@@ -103,6 +103,10 @@ impl Queue {
         self.unsettled
     }
 
+    pub fn unsettled_bytes(&self) -> usize {
+        self.unsettled_bytes
+    }
+
     /// Since when the oldest unit waits that is not settled.
     pub fn oldest(&self) -> Option<Instant> {
         self.in_hand_since.or_else(|| self.units.front().map(|unit| unit.queued))

@@ -118,20 +118,34 @@ impl Writer {
     pub(super) async fn prune(&mut self) -> Result<(), Ended> {
         self.last_prune = Instant::now();
         let prune = *self.settings.prune.borrow();
+        self.through.note_prune_begun();
         let now_ms = self.clock.now_ms();
         let all_written = self.flush_touches(i64::MAX).await?;
         let lag_ms = if all_written && self.parked.is_empty() && !self.through.sets_ends() { 0 } else { self.lag_ms() };
         let before_ms = now_ms.saturating_sub(lag_ms);
         let work = BatchWork::Prune { before_ms, limit: prune.batch };
-        if let Ok(done) = self.commit_whole(work, &mut Vec::new()).await?
-            && done.pruned > 0
-        {
-            self.through.metrics.pruned_records.add(done.pruned);
-            info!(records = done.pruned, "expired records were deleted");
+        let pruned = self.commit_whole(work, &mut Vec::new()).await?.ok().map(|done| done.pruned);
+        self.count_prune(pruned, now_ms);
+        if let Some(records @ 1..) = pruned {
+            info!(records, "expired records were deleted");
             // More may be waiting: go on after the units that came meanwhile.
             self.last_prune = Instant::now().checked_sub(prune.interval).unwrap_or(self.last_prune);
         }
+        self.through.note_pruned(pruned);
         Ok(())
+    }
+
+    /// Counts a prune of this moment; `None` is one that the database refused.
+    fn count_prune(&self, pruned: Option<u64>, now_ms: i64) {
+        let metrics = &self.through.metrics;
+        match pruned {
+            None => metrics.prunes_failed.increment(),
+            Some(records) => {
+                metrics.prunes.increment();
+                metrics.pruned_records.add(records);
+                metrics.last_prune_s.set(u64::try_from(now_ms / 1000).unwrap_or(0));
+            }
+        }
     }
 
     /// How far the end of a record may lie behind the one that a touch or a unit will give it: a unit is queued while the key
