@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::*;
+use crate::telemetry::storage::CountedUpTo;
 
 #[path = "../../tests/support/postgres.rs"]
 pub(super) mod server;
@@ -278,6 +279,36 @@ async fn prune_deletes_a_bounded_number_of_what_is_expired(fixture: &dyn Fixture
     assert_eq!(owner.scan(Home::Keys, 0).await.len(), 2);
 }
 
+async fn a_survey_counts_what_has_ended_and_changes_nothing(fixture: &dyn Fixture) {
+    let mut owner = Owner::of(fixture.open("one:1")).await;
+    let mut changes: Vec<_> = (0..3)
+        .map(|number| put(session(&format!("sess:{number}")), b"{}", Expiry::at_ms(NOW_MS - 1 - number)))
+        .collect();
+    changes.extend([
+        put(session("sess:at"), b"{}", Expiry::at_ms(NOW_MS)),
+        put(session("api:never"), b"{}", Expiry::NEVER),
+        put(keys(1, b"old"), b"", Expiry::at_ms(NOW_MS - 1)),
+        put(keys(1, b"never"), b"", Expiry::NEVER),
+    ]);
+    owner.commit(changes).await.unwrap();
+    for _ in 0..2 {
+        let figures = owner.database.survey(NOW_MS).await.unwrap();
+        let expired: Vec<_> = figures.tables.iter().map(|table| (table.table.as_str(), table.expired)).collect();
+        let count = |count| CountedUpTo { count, more: false };
+        assert_eq!(expired, [("session", count(3)), ("api_session", count(0)), ("sojourn_keys", count(1))]);
+    }
+}
+
+async fn a_survey_counts_up_to_its_limit(fixture: &dyn Fixture) {
+    let mut owner = Owner::of(fixture.open("one:1")).await;
+    let ended = |number: u64| put(keys(2, &number.to_be_bytes()), b"", Expiry::at_ms(NOW_MS - 1));
+    for (numbers, more) in [(0..EXPIRED_ROWS_MAX, false), (EXPIRED_ROWS_MAX..EXPIRED_ROWS_MAX + 1, true)] {
+        owner.commit(numbers.map(ended).collect()).await.unwrap();
+        let figures = owner.database.survey(NOW_MS).await.unwrap();
+        assert_eq!(figures.expired(), CountedUpTo { count: EXPIRED_ROWS_MAX, more });
+    }
+}
+
 async fn a_scan_pages_through_every_live_key_once(fixture: &dyn Fixture) {
     let mut owner = Owner::of(fixture.open("one:1")).await;
     let names: Vec<String> = (0..7).map(|number| format!("sess:{number}")).collect();
@@ -370,6 +401,8 @@ macro_rules! on_every_database {
 }
 
 on_every_database! {
+    a_survey_counts_what_has_ended_and_changes_nothing
+    a_survey_counts_up_to_its_limit
     values_come_back_byte_for_byte
     expiries_are_exact_to_the_millisecond
     a_put_replaces_value_and_expiry

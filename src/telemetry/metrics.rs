@@ -79,7 +79,8 @@ macro_rules! catalogue {
             denials: [Counter; Reason::ALL.len()],
             errors: [Counter; ERROR_CODES.len()],
             started: Instant,
-            sampled: Mutex<(Instant, u64)>,
+            /// When the rates were measured last, and what they were measured by.
+            sampled: Mutex<(Instant, [u64; 3])>,
         }
 
         /// Those that have one series.
@@ -107,7 +108,7 @@ macro_rules! catalogue {
                     denials: Default::default(),
                     errors: Default::default(),
                     started,
-                    sampled: Mutex::new((started, 0)),
+                    sampled: Mutex::new((started, [0; 3])),
                 }
             }
 
@@ -137,6 +138,8 @@ catalogue! {
     Counter net_writes "sojourn_net_writes_total" Count "Writes to clients' sockets";
     Counter commands_processed "sojourn_commands_processed_total" Count "Commands that were executed";
     Gauge operations_per_second "sojourn_operations_per_second" CountPerSecond "Commands in the last second";
+    Gauge input_bytes_per_second "sojourn_net_input_bytes_per_second" CountPerSecond "Bytes read from clients in the last second";
+    Gauge output_bytes_per_second "sojourn_net_output_bytes_per_second" CountPerSecond "Bytes written to clients in the last second";
     Counter protocol_errors "sojourn_protocol_errors_total" Count "Connections closed because a request was no RESP";
     Counter query_limit_disconnections "sojourn_query_limit_disconnections_total" Count "Connections closed because an unfinished request reached client-query-buffer-limit";
     Counter output_limit_disconnections "sojourn_output_limit_disconnections_total" Count "Connections closed because unread replies reached client-output-buffer-limit";
@@ -263,7 +266,7 @@ impl Metrics {
     /// Brings what is measured rather than counted up to date. To be called every second, and before INFO.
     pub fn refresh(&self) {
         self.uptime_seconds.set(self.started.elapsed().as_secs());
-        self.refresh_rate();
+        self.refresh_rates();
         let figures = process::figures();
         self.memory_bytes.set(figures.resident_bytes);
         self.memory_peak_bytes.set(figures.resident_peak_bytes);
@@ -271,14 +274,17 @@ impl Metrics {
         self.cpu_system_ms.set(figures.cpu_system_ms);
     }
 
-    fn refresh_rate(&self) {
+    fn refresh_rates(&self) {
         let mut sampled = self.sampled.lock();
-        let (elapsed, processed) = (sampled.0.elapsed(), self.commands_processed.get());
         // INFO may ask at any moment; a rate over a few milliseconds says nothing.
-        if let Some(elapsed_ms) = u64::try_from(elapsed.as_millis()).ok().filter(|elapsed_ms| *elapsed_ms >= 500) {
-            self.operations_per_second.set(processed.saturating_sub(sampled.1).saturating_mul(1000) / elapsed_ms);
-            *sampled = (Instant::now(), processed);
+        let elapsed_ms = u64::try_from(sampled.0.elapsed().as_millis()).ok().filter(|elapsed_ms| *elapsed_ms >= 500);
+        let Some(elapsed_ms) = elapsed_ms else { return };
+        let rates = [&self.operations_per_second, &self.input_bytes_per_second, &self.output_bytes_per_second];
+        let counts = [&self.commands_processed, &self.net_input_bytes, &self.net_output_bytes].map(Counter::get);
+        for ((rate, count), before) in rates.into_iter().zip(counts).zip(sampled.1) {
+            rate.set(count.saturating_sub(before).saturating_mul(1000) / elapsed_ms);
         }
+        *sampled = (Instant::now(), counts);
     }
 
     /// What keys and values take of memory, by kind.

@@ -1,11 +1,9 @@
 //! Whoever reads a session's key is that user: marked keys, values and passwords go through everything that fails, and must
 //! come out nowhere but in the reply to the client that sent them.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
-
 use super::postgres::PostgresServer;
 use super::server::{Server, free_port, is_error, is_ok, run_to_end, wait_until};
+use super::support::http::{ask, get};
 use super::support::proxy::Proxy;
 use super::support::resp::{Connection, Frame};
 
@@ -30,12 +28,25 @@ fn assert_hidden(what: &str, text: &str) {
     assert_eq!(line, None, "{what}");
 }
 
-fn metrics(port: u16) -> String {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("a connection");
-    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").expect("a request");
-    let mut text = String::new();
-    stream.read_to_string(&mut text).expect("an answer");
-    text
+/// Every page that HTTP shows, also to those who send what is none of the server's business.
+fn pages(port: u16) -> Vec<(&'static str, String)> {
+    let token = "Authorization: Bearer LEAKED-token";
+    let asked = [
+        ("GET", "/metrics", ""),
+        ("GET", "/healthz", ""),
+        ("GET", "/readyz", ""),
+        ("GET", "/api/session-stats", token),
+        ("POST", "/api/session-cleanup", token),
+        ("GET", "/api/session-stats", "Authorization: Bearer LEAKED-wrong"),
+        ("GET", "/LEAKED", "X-LEAKED: LEAKED"),
+        ("LEAKED", "/metrics", ""),
+    ];
+    let page = |(method, path, header): (_, &'static str, &str)| {
+        let headers: &[&str] = if header.is_empty() { &[] } else { &[header] };
+        let page = ask(port, method, path, headers).expect("an answer");
+        (path, format!("{} {}", page.head, page.body))
+    };
+    asked.map(page).to_vec()
 }
 
 fn logged_in(server: &Server) -> Connection {
@@ -92,6 +103,7 @@ fn no_key_value_or_password_is_shown() {
     let metrics_port = free_port();
     let metrics_addr = format!("127.0.0.1:{metrics_port}");
     let arguments = ["--log-level", "debug", "--metrics-addr", &metrics_addr, "--write-timeout", "500ms"];
+    let arguments = [&arguments[..], &["--metrics-token", "LEAKED-token"]].concat();
     let mut server = Server::start(&url, &arguments);
     assert!(is_ok(&server.call(&["CONFIG", "SET", "requirepass", PASSWORD])));
     postgres.sql(&database, REFUSALS);
@@ -116,8 +128,13 @@ fn no_key_value_or_password_is_shown() {
         let reply = client.call(request).expect("a reply");
         assert_hidden(request[0], &format!("{reply:?}"));
     }
-    wait_until("metrics of it all", || metrics(metrics_port).contains("auth"));
-    assert_hidden("the metrics", &metrics(metrics_port));
+    wait_until("metrics of it all", || {
+        let page = get(metrics_port, "/metrics").expect("a page").body;
+        ["sojourn_sessions{", "sojourn_table_rows{", "sojourn_errors_total{"].iter().all(|name| page.contains(name))
+    });
+    for (path, page) in pages(metrics_port) {
+        assert_hidden(path, &page);
+    }
     assert!(server.stop().success(), "{}", server.log());
     let log = server.log();
     for event in ["the database refused a write", "SQLSTATE 22P02", "SQLSTATE P0001", "edible", "the database is away"]

@@ -9,8 +9,11 @@ mod postgres;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod agreement;
+mod http;
 mod logs;
 mod reload;
+mod sessions;
 mod systemd;
 
 use std::path::{Path, PathBuf};

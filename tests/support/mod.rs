@@ -4,6 +4,7 @@
 
 pub mod certificates;
 pub mod disk;
+pub mod http;
 pub mod process;
 pub mod proxy;
 pub mod redis;

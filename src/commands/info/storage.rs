@@ -5,6 +5,7 @@ use super::Lines;
 use crate::app::App;
 use crate::config::Choice;
 use crate::database::write_through::Status;
+use crate::telemetry::Metrics;
 
 /// `# Persistence`: the write-through in the words of Redis's two ways to write. ioredis waits while `loading` is 1.
 pub(super) fn persistence(app: &App, lines: &mut Lines) {
@@ -43,13 +44,15 @@ pub(super) fn cluster(_: &App, lines: &mut Lines) {
     lines.put("cluster_enabled", 0);
 }
 
-/// `# Keyspace`: an empty database is not listed, since tools divide by its number of keys.
+/// `# Keyspace`: an empty database is not listed, since tools divide by its number of keys. The average of what is left of the lives
+/// is that of the last census, which is taken every second or as often as it costs next to nothing; 0 before the first, as in Redis.
 pub(super) fn keyspace(app: &App, lines: &mut Lines) {
+    let census = app.metrics.census();
     for database in 0..app.settings.read().databases {
         let (keys, expires) = (app.keyspace.counts.keys(database), app.keyspace.counts.expiring(database));
         if keys > 0 {
-            // Redis too says 0 as long as it has not sampled the ends.
-            lines.put(format_args!("db{database}"), format_args!("keys={keys},expires={expires},avg_ttl=0"));
+            let ttl_ms = census.databases[usize::from(database)].average_left_ms();
+            lines.put(format_args!("db{database}"), format_args!("keys={keys},expires={expires},avg_ttl={ttl_ms}"));
         }
     }
 }
@@ -62,8 +65,16 @@ pub(super) fn sojourn(app: &App, lines: &mut Lines) {
     lines.put("durability", settings.durability.name());
     lines.put("touch_interval_ms", settings.touch_interval.as_millis());
     drop(settings);
-    let metrics = &app.metrics;
-    lines.put("backlog", app.write_through.backlog());
+    writes(&app.metrics, lines);
+    super::memory::by_kind(app, lines);
+    keys(&app.metrics, lines);
+    outages(&app.metrics, lines);
+}
+
+/// What waits for the database and what was committed.
+fn writes(metrics: &Metrics, lines: &mut Lines) {
+    lines.put("backlog", metrics.backlog_units.get());
+    lines.put("backlog_bytes", metrics.backlog_bytes.get());
     lines.put("backlog_age_ms", metrics.backlog_age_ms.get());
     lines.put("parked_units", metrics.parked_units.get());
     lines.put("lock_waits", metrics.lock_waits.get());
@@ -75,19 +86,36 @@ pub(super) fn sojourn(app: &App, lines: &mut Lines) {
     lines.put("batches_failed", metrics.batches_failed.get());
     lines.put("units_committed", metrics.units_committed.get());
     lines.put("units_failed", metrics.units_failed.get());
-    lines.put("touches_waiting", app.keyspace.touches.count());
+    lines.put("touches_waiting", metrics.touches_waiting.get());
     lines.put("touches_gathered", metrics.touches_gathered.get());
     lines.put("touch_rows_written", metrics.touch_rows_written.get());
     lines.put("touches_per_row", per_row(metrics.touches_gathered.get(), metrics.touch_rows_written.get()));
-    lines.put("tls_handshakes_failed", metrics.tls_handshakes_failed.get());
-    super::memory::by_kind(app, lines);
-    lines.put("cold_loads", metrics.cold_loads.get());
-    lines.put("evicted_values", metrics.evicted_values.get());
-    lines.put("pruned_records", metrics.pruned_records.get());
-    lines.put("outages", metrics.outages.get());
     lines.put("last_commit_us", metrics.last_commit_us.get());
     lines.put("commit_us_p50", metrics.commit_us.quantile(0.5));
     lines.put("commit_us_p99", metrics.commit_us.quantile(0.99));
+}
+
+/// How keys came and went, and which values had to be fetched.
+fn keys(metrics: &Metrics, lines: &mut Lines) {
+    lines.put("created_keys", metrics.created_keys.get());
+    lines.put("deleted_keys", metrics.deleted_keys.get());
+    lines.put("keyspace_cold_hits", metrics.keyspace_cold_hits.get());
+    lines.put("cold_loads", metrics.cold_loads.get());
+    lines.put("evicted_values", metrics.evicted_values.get());
+    lines.put("pruned_records", metrics.pruned_records.get());
+    lines.put("prunes", metrics.prunes.get());
+    lines.put("prunes_failed", metrics.prunes_failed.get());
+    lines.put("last_prune_time", metrics.last_prune_s.get());
+}
+
+/// What went wrong.
+fn outages(metrics: &Metrics, lines: &mut Lines) {
+    lines.put("outages", metrics.outages.get());
+    lines.put("outage_ms", metrics.outage_ms.get());
+    lines.put("tls_handshakes_failed", metrics.tls_handshakes_failed.get());
+    lines.put("auth_failures", metrics.auth_failures.get());
+    lines.put("token_failures", metrics.token_failures.get());
+    lines.put("protocol_errors", metrics.protocol_errors.get());
 }
 
 /// How many touches one written row stands for.

@@ -3,6 +3,7 @@
 use super::Lines;
 use crate::app::App;
 use crate::app::pubsub::Listening;
+use crate::app::users::Reason;
 
 /// `# Clients`.
 pub(super) fn clients(app: &App, lines: &mut Lines) {
@@ -23,6 +24,8 @@ pub(super) fn statistics(app: &App, lines: &mut Lines) {
     lines.put("instantaneous_ops_per_sec", metrics.operations_per_second.get());
     lines.put("total_net_input_bytes", metrics.net_input_bytes.get());
     lines.put("total_net_output_bytes", metrics.net_output_bytes.get());
+    lines.put("instantaneous_input_kbps", kilobytes(metrics.input_bytes_per_second.get()));
+    lines.put("instantaneous_output_kbps", kilobytes(metrics.output_bytes_per_second.get()));
     lines.put("total_reads_processed", metrics.net_reads.get());
     lines.put("total_writes_processed", metrics.net_writes.get());
     lines.put("rejected_connections", metrics.connections_rejected.get());
@@ -35,10 +38,22 @@ pub(super) fn statistics(app: &App, lines: &mut Lines) {
     lines.put("pubsub_patterns", app.pubsub.names(Listening::Pattern));
     // There are no shards, so nothing is published in one.
     lines.put("pubsubshard_channels", 0);
-    // Under the names of Redis 7.2; 7.0 does not count them.
+    // These and the two after them under the names of Redis 7.2; 7.0 does not count them.
+    for (name, reason) in
+        [("auth", Reason::Auth), ("cmd", Reason::Command), ("key", Reason::Key), ("channel", Reason::Channel)]
+    {
+        lines.put(format_args!("acl_access_denied_{name}"), metrics.denials(reason));
+    }
     lines.put("client_query_buffer_limit_disconnections", metrics.query_limit_disconnections.get());
     lines.put("client_output_buffer_limit_disconnections", metrics.output_limit_disconnections.get());
     lines.put("total_error_replies", metrics.errors().map(|(_, count)| count).sum::<u64>());
+}
+
+/// Kilobytes with Redis's two decimals.
+fn kilobytes(bytes: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "two decimals are shown")]
+    let shown = bytes as f64 / 1024.0;
+    format!("{shown:.2}")
 }
 
 /// `# Commandstats`: the commands that were called.
