@@ -19,7 +19,7 @@ const CLIENTS: usize = 30;
 const COMMANDS: usize = 8_000;
 
 /// What each may have under way where many units wait (`SHARE_WHEN_CROWDED`).
-const SHARE: usize = 64;
+const SHARE: usize = 16;
 
 /// The number of units that wait, as Prometheus is told it every second.
 fn backlog(metrics_port: u16) -> usize {

@@ -12,9 +12,9 @@ use crate::database::unit::{Outcome, Ticket, Unit, Work};
 /// At the limit connections stop reading until there is room; nobody is dropped.
 pub const QUEUE_UNITS_MAX: usize = 200_000;
 
-/// So many units are two full batches, one under way and one that gathers: a client that has its share of them makes nothing
-/// faster by adding more, and others wait for all that is ahead of them.
-pub const QUEUE_UNITS_MANY: usize = 4_096;
+/// So many units are a batch under way and one that gathers, each large enough to gain little by more: a client that has its
+/// share of them makes nothing faster by adding to them, and others wait for all that is ahead of them.
+pub const QUEUE_UNITS_MANY: usize = 1_024;
 
 /// The most key and value bytes that may wait for their commit, for large values.
 pub const QUEUE_BYTES_MAX: usize = 256 * 1024 * 1024;

@@ -6,7 +6,7 @@ use crate::protocol::Request;
 use crate::server::stream::Writer;
 
 /// Replies that one connection may have waiting for commits where many units wait: enough that fifty of them fill batches.
-const SHARE_WHEN_CROWDED: usize = 64;
+const SHARE_WHEN_CROWDED: usize = 16;
 
 impl Connection {
     /// At the limit of the queue to the database clients that write are slowed, not dropped. Long before, a client that has its
