@@ -34,7 +34,7 @@ pub use clients::{ClientInfo, Clients};
 pub use limits::Limits;
 pub use monitors::Monitors;
 pub use pubsub::PubSub;
-pub use scripts::{LongRun, Scripts};
+pub use scripts::Scripts;
 pub use seats::{Full, Seat, Seats};
 pub use slow_log::SlowLog;
 pub use users::{User, Users};

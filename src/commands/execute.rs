@@ -30,6 +30,12 @@ use crate::protocol::{Protocol, Reply, Request};
 /// The most commands of one MULTI: as many as one command may have arguments, and far above what any client sends.
 const QUEUED_MAX: usize = 1024 * 1024;
 
+/// How many keys a command visits on its connection's thread: some half a millisecond's. A walk over more begins anew apart.
+const VISITS_AT_ONCE_MAX: usize = 4_096;
+
+/// How many keys WATCH locks at a time: it may name thousands, and whoever needs their shards waits for all of them.
+const WATCHED_TOGETHER: usize = 64;
+
 /// What a process answers that was stopped so long that another one may own the database by now.
 const UNSURE: &str =
     "MISCONF this server has not heard from its database for so long that another one may own it by now";
@@ -48,7 +54,16 @@ pub enum Step {
     /// The handler waits: the caller runs it with [`serve`].
     Wait(&'static Row),
     /// It takes long: the caller runs it with [`apart`] on a thread that nobody else needs. Nothing has been done of it.
-    Apart,
+    Apart(Long),
+}
+
+/// Why a request takes long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Long {
+    /// It runs a script.
+    Script,
+    /// It visits many keys.
+    Walk,
 }
 
 /// Executes one request.
@@ -78,7 +93,7 @@ fn execute_in(app: &App, client: &mut Client, request: &Request, place: &Place) 
     }
     let now_ms = app.clock.now_ms();
     let step = match row.handler {
-        Handler::Keys(handler) => over_keys(app, client, row, handler, request, now_ms),
+        Handler::Keys(handler) => over_keys(app, client, row, handler, request, (now_ms, place)),
         Handler::Client(handler) | Handler::ContainerOrAlone(_, handler) => match handler(app, client, request) {
             Ok(reply) => Step::Done(reply, Tickets::new()),
             Err(error) => refused(app, &error),
@@ -269,7 +284,7 @@ fn over_keys(
     row: &Row,
     handler: fn(&mut Keys<'_>, &Request) -> CommandResult,
     request: &Request,
-    now_ms: i64,
+    (now_ms, place): (i64, &Place),
 ) -> Step {
     let keys = keys_of(row, request, client.database);
     let lock = match row.keys {
@@ -280,6 +295,9 @@ fn over_keys(
         KeyPositions::All => Lock::All,
     };
     let mut locked = app.keyspace.lock(&lock, client.database, now_ms);
+    if matches!((place, lock), (Place::AtOnce, Lock::Shards)) {
+        locked.limit_visits(VISITS_AT_ONCE_MAX);
+    }
     if reads_values(row, request) {
         let cold = cold(&locked, &keys);
         if !cold.is_empty() {
@@ -287,6 +305,9 @@ fn over_keys(
         }
     }
     let result = handler(&mut locked, request);
+    if matches!(result, Err(CommandError::Keys(KeysError::TakesLong))) {
+        return Step::Apart(Long::Walk);
+    }
     let tickets = locked.finish();
     Step::Done(result.unwrap_or_else(|error| error_reply(app, &error)), tickets)
 }
@@ -306,11 +327,15 @@ pub fn watch(app: &App, client: &mut Client, request: &Request) -> CommandResult
     if client.watch.count() + request.len() > WATCHED_MAX {
         return Err(CommandError::other(format!("ERR a client watches fewer than {WATCHED_MAX} keys")));
     }
-    let keys: KeysOf<'_> = request[1..].iter().map(|key| (client.database, &**key)).collect();
-    let mut locked = app.keyspace.lock(&Lock::Keys(&keys, Access::Read), client.database, app.clock.now_ms());
-    for (database, key) in keys {
-        let was_live = locked.expiry(key).is_some();
-        app.keyspace.watches.add(&mut client.watch, database, key, was_live);
+    let now_ms = app.clock.now_ms();
+    // Each key is watched from when it was looked at: they need not be locked together.
+    for some in request[1..].chunks(WATCHED_TOGETHER) {
+        let keys: KeysOf<'_> = some.iter().map(|key| (client.database, &**key)).collect();
+        let mut locked = app.keyspace.lock(&Lock::Keys(&keys, Access::Read), client.database, now_ms);
+        for (database, key) in keys {
+            let was_live = locked.expiry(key).is_some();
+            app.keyspace.watches.add(&mut client.watch, database, key, was_live);
+        }
     }
     Ok(Reply::OK)
 }

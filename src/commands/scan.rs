@@ -103,7 +103,7 @@ fn scan(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
     let mut gathered = Gathered::new(options.pattern, options.kind);
     let mut step = first;
     while step < end && gathered.visited < options.count {
-        gathered.take_step(keys, step);
+        gathered.take_step(keys, step)?;
         step += 1;
     }
     let next = if step < steps { step } else { 0 };
@@ -175,21 +175,22 @@ impl<'a> Gathered<'a> {
         Self { pattern, takes_any: glob::matches_all(pattern), kind, visited: 0, keys: Strings::default() }
     }
 
-    fn take_step(&mut self, keys: &mut Keys<'_>, step: usize) {
+    fn take_step(&mut self, keys: &mut Keys<'_>, step: usize) -> Result<(), CommandError> {
         keys.scan_step(step, &mut |key, kind| {
             self.visited += 1;
             let fits = self.kind.is_none_or(|name| is(name, kind.name()));
             if fits && (self.takes_any || glob::matches(self.pattern, key)) {
                 self.keys.push(key);
             }
-        });
+        })?;
+        Ok(())
     }
 }
 
 fn keys_matching(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
     let mut gathered = Gathered::new(&request[1], None);
     for step in 0..keys.scan_steps() {
-        gathered.take_step(keys, step);
+        gathered.take_step(keys, step)?;
     }
     Ok(Reply::Strings(gathered.keys))
 }
@@ -198,22 +199,24 @@ fn randomkey(keys: &mut Keys<'_>, _request: &Request) -> CommandResult {
     let steps = keys.scan_steps();
     let mut random = Random::new();
     let start = random.below(steps);
-    let key = random_key_of(keys, start..steps, &mut random);
-    let key = key.or_else(|| random_key_of(keys, 0..start, &mut random));
+    let mut key = random_key_of(keys, start..steps, &mut random)?;
+    if key.is_none() {
+        key = random_key_of(keys, 0..start, &mut random)?;
+    }
     Ok(key.map_or(Reply::Null, Reply::Bulk))
 }
 
 /// One of the keys of the first step that has any.
-fn random_key_of(keys: &mut Keys<'_>, steps: Range<usize>, random: &mut Random) -> Option<Bytes> {
+fn random_key_of(keys: &mut Keys<'_>, steps: Range<usize>, random: &mut Random) -> Result<Option<Bytes>, CommandError> {
     for step in steps {
         let mut found = Vec::new();
-        keys.scan_step(step, &mut |key, _kind| found.push(Bytes::copy_from_slice(key)));
+        keys.scan_step(step, &mut |key, _kind| found.push(Bytes::copy_from_slice(key)))?;
         let chosen = random.below(found.len());
         if let Some(key) = found.into_iter().nth(chosen) {
-            return Some(key);
+            return Ok(Some(key));
         }
     }
-    None
+    Ok(None)
 }
 
 fn dbsize(keys: &mut Keys<'_>, _request: &Request) -> CommandResult {

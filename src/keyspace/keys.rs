@@ -2,6 +2,7 @@
 //! changes are queued under the same lock, so that the database gets them in the order in which they took effect.
 
 mod draft;
+mod error;
 mod tell;
 mod typed;
 mod whole;
@@ -22,33 +23,10 @@ use crate::database::unit::{Outcome, Ticket, Unit, Work};
 use crate::database::{Change, Home, Kind, RecordId, Value};
 
 pub use draft::{Stamp, fresh_chance};
+pub use error::KeysError;
 
 /// The tickets that a reply waits for.
 pub type Tickets = SmallVec<[Ticket; 1]>;
-
-/// Why the keyspace did not do what a handler asked; no handler mends these, it passes them on with `?`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum KeysError {
-    /// The value is only in the database; the executor loads it and runs the command again.
-    #[error("ERR the value is not loaded")]
-    Cold,
-    /// The database is away and the change needs it: nothing was applied.
-    #[error(
-        "MISCONF the database is not available: the write was not applied, and writes are refused until it is back"
-    )]
-    DatabaseDown,
-    /// The key holds a value of another kind.
-    #[error("WRONGTYPE Operation against a key holding the wrong kind of value")]
-    WrongKind,
-    /// The record was damaged by hand, or a later version wrote it.
-    #[error(
-        "ERR the stored value is damaged or of a type that this version does not know; restore its row and restart, or DEL the key"
-    )]
-    Unreadable,
-    /// A collection would outgrow what one request could set.
-    #[error("ERR collection exceeds maximum allowed size (proto-max-bulk-len)")]
-    TooLarge,
-}
 
 /// The keys of one command, or of one EXEC. What it changes is queued as one unit when it is finished.
 #[derive(Debug)]
@@ -66,6 +44,8 @@ pub struct Keys<'a> {
     ticket: Option<Ticket>,
     seen: Tickets,
     chance: Option<u64>,
+    /// How many keys a walk may yet visit.
+    visits_left: usize,
     copies: Copies,
     /// Whether all that is done has been done on a draft, and its look-ups were counted there.
     repeats: bool,
@@ -88,6 +68,7 @@ impl<'a> Keys<'a> {
             ticket: None,
             seen: Tickets::new(),
             chance: None,
+            visits_left: usize::MAX,
             copies: Copies::default(),
             repeats: false,
             event_classes: keyspace.events.classes(),

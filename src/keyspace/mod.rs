@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use smallvec::SmallVec;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::clock::{Clock, Expiry};
 use crate::config::Settings;
@@ -65,8 +65,14 @@ pub struct Keyspace {
     incarnations: AtomicU64,
     value_bytes_max: AtomicUsize,
     large_warning: Pause,
+    /// The turn of whoever walks over many keys.
+    pub walks: Arc<Semaphore>,
     loads: mpsc::Sender<LoadRequest>,
 }
+
+/// How many walks over many keys go on at a time: as with redis-server, those who ask for all keys never take more than one
+/// processor from those who ask for one.
+const WALKS_MAX: usize = 1;
 
 /// Which keys a command locks.
 #[derive(Debug)]
@@ -104,6 +110,7 @@ impl Keyspace {
             incarnations: AtomicU64::new(0),
             value_bytes_max: AtomicUsize::new(BULK_BYTES_MAX_DEFAULT),
             large_warning: Pause::default(),
+            walks: Arc::new(Semaphore::new(WALKS_MAX)),
             loads,
         };
         (Arc::new(keyspace), requests)

@@ -310,7 +310,7 @@ impl Connection {
                         return self.hold(reply, Tickets::new());
                     }
                 }
-                Step::Apart => return self.run_apart(request).await,
+                Step::Apart(long) => return self.run_apart(request, long).await,
             }
         }
     }

@@ -93,3 +93,50 @@ fn keys_that_stay_are_found_once_while_others_come_and_go() {
     assert_eq!(found.len(), 2_000);
     assert_eq!(found.into_iter().collect::<HashSet<_>>().len(), 2_000);
 }
+
+/// Such a walk runs on a thread of its own, one at a time: its connection must notice nothing of that.
+#[test]
+fn walks_over_many_keys_answer_in_their_place_and_all_of_them() {
+    const KEYS: usize = 20_000;
+    let sojourn = Sojourn::in_memory();
+    let address = sojourn.address();
+    drop(filled(address, KEYS));
+    let walkers: Vec<_> =
+        (0..4).map(|walker| std::thread::spawn(move || walk_in_a_pipeline(address, walker, KEYS))).collect();
+    walkers.into_iter().for_each(|walker| walker.join().expect("all replies"));
+}
+
+fn walk_in_a_pipeline(address: SocketAddr, walker: usize, keys: usize) {
+    let mut connection = Connection::open(address).expect("a connection");
+    let own = format!("own:{walker}");
+    let pipeline = [
+        &["CLIENT", "SETNAME", &own][..],
+        &["KEYS", "key:*"],
+        &["CLIENT", "GETNAME"],
+        &["SCAN", "0", "COUNT", "1000000", "MATCH", "key:*"],
+        &["SELECT", "1"],
+        &["SCAN", "0", "COUNT", "1000000"],
+        &["SET", &own, "1"],
+        &["KEYS", "own:*"],
+        &["SELECT", "0"],
+        &["MULTI"],
+        &["KEYS", "key:*"],
+        &["EXEC"],
+    ];
+    connection.send(&pipeline.map(encode).concat()).expect("sent");
+    let mut reply = || connection.read().expect("a reply");
+    let ok = Frame::Line(b'+', b"OK".to_vec());
+    assert_eq!(reply(), ok);
+    assert_eq!(reply().items().len(), keys);
+    assert_eq!(reply().bytes(), Some(own.as_bytes()), "the client is what it was before");
+    assert_eq!(reply().items()[1].items().len(), keys);
+    assert_eq!(reply(), ok);
+    // Others may have put theirs there, but not this one.
+    assert!(reply().items()[1].items().iter().all(|key| key.bytes() != Some(own.as_bytes())));
+    assert_eq!(reply(), ok);
+    assert!(reply().items().iter().any(|key| key.bytes() == Some(own.as_bytes())));
+    assert_eq!(reply(), ok);
+    assert_eq!(reply(), ok);
+    assert_eq!(reply(), Frame::Line(b'+', b"QUEUED".to_vec()));
+    assert_eq!(reply().items()[0].items().len(), keys);
+}

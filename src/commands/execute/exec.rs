@@ -6,7 +6,7 @@ use std::time::Instant;
 use smallvec::SmallVec;
 
 use super::script::{self, Draft, Place, Stop};
-use super::{KeysOf, Step, call, cold, error_reply, keys_of, reads_values, refused};
+use super::{KeysOf, Long, Step, call, cold, error_reply, keys_of, reads_values, refused};
 use crate::app::monitors::Untold;
 use crate::app::{App, Client, Transaction};
 use crate::commands::acl::permission;
@@ -37,7 +37,7 @@ pub(super) fn exec(app: &App, client: &mut Client, now_ms: i64, place: &Place) -
     let plan = Plan::of(app, &transaction, &watch, client.database);
     if plan.scripts {
         let step = exec_draft(app, client, now_ms, place, &transaction, &watch, &plan);
-        if matches!(step, Step::Load(_) | Step::Apart) {
+        if matches!(step, Step::Load(_) | Step::Apart(_)) {
             drop(plan);
             put_back(client, transaction, watch);
         }
@@ -112,7 +112,7 @@ fn exec_draft(
         Ok(step) => step,
         Err(Stop::TookLong) => {
             connection::choose(client, database);
-            Step::Apart
+            Step::Apart(Long::Script)
         }
         Err(Stop::Killed) => Step::Done(killed(app), Tickets::new()),
     }

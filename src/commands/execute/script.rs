@@ -12,7 +12,7 @@ use ahash::AHashSet;
 use bytes::Bytes;
 
 use super::exec::gathering;
-use super::{KeyOf, KeysOf, Step, call, cold, error_reply, key_lengths_fit, keys_of, refused};
+use super::{KeyOf, KeysOf, Long, Step, call, cold, error_reply, key_lengths_fit, keys_of, refused};
 use crate::app::{App, Client};
 use crate::commands::acl::permission;
 use crate::commands::connection::{self, REDIS_VERSION};
@@ -268,7 +268,7 @@ pub(super) fn eval(
         |draft: &mut Draft<'_>| gathering(client, |client| draft.run_script(app, client, row, &script, request));
     match draft(app, database, now_ms, place, &names, &|_| None, &mut run) {
         Ok(step) => step,
-        Err(Stop::TookLong) => Step::Apart,
+        Err(Stop::TookLong) => Step::Apart(Long::Script),
         Err(Stop::Killed) => {
             refused(app, &CommandError::other(format!("{KILLED} script: {}, on @user_script:1.", script.hex())))
         }

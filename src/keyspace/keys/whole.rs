@@ -71,11 +71,20 @@ impl Keys<'_> {
         SHARDS
     }
 
+    /// From now on a walk over more keys than this, of whatever database, is given up.
+    pub fn limit_visits(&mut self, keys: usize) {
+        self.visits_left = keys;
+    }
+
     /// Calls `visit(key, kind)` with each live key of the selected database in one step. Returns how many there were.
-    pub fn scan_step(&mut self, step: usize, visit: &mut dyn FnMut(&[u8], Kind)) -> usize {
-        let mut visited = 0;
+    ///
+    /// # Errors
+    /// [`KeysError::TakesLong`] if the walk has visited more keys than it may.
+    pub fn scan_step(&mut self, step: usize, visit: &mut dyn FnMut(&[u8], Kind)) -> Result<usize, KeysError> {
+        let (mut visited, mut passed) = (0, 0);
         let (database, now_ms) = (self.database, self.now_ms);
         let mut scan = |shard: &Shard, seen: &mut Tickets| {
+            passed = shard.len();
             for (slot, ()) in shard.iter().filter(|(slot, ())| slot.database() == database) {
                 see(slot, seen);
                 if let Some(life) = slot.live(now_ms) {
@@ -92,6 +101,7 @@ impl Keys<'_> {
                 scan(shard, &mut self.seen);
             }
         }
-        visited
+        self.visits_left = self.visits_left.checked_sub(passed).ok_or(KeysError::TakesLong)?;
+        Ok(visited)
     }
 }

@@ -1,12 +1,11 @@
-//! Requests that take long: a script that is no matter of moments runs on a thread of its own, and its connection waits for
-//! it as it waits for the database. Its thread's other connections never do.
+//! Requests that take long: a script that is no matter of moments, or a walk over many keys, runs on a thread of its own, and
+//! its connection waits for it as it waits for the database. Its thread's other connections never do.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Connection;
-use crate::app::LongRun;
-use crate::commands::execute::{self, Step};
+use crate::commands::execute::{self, Long, Step};
 use crate::keyspace::Tickets;
 use crate::protocol::{Reply, Request};
 
@@ -15,34 +14,56 @@ const LOST: &str = "ERR internal error: the command was lost";
 
 impl Connection {
     /// Runs a request that takes long on a thread that nobody else needs; this thread's other connections go on.
-    pub(super) async fn run_apart(&mut self, request: Request) {
-        let Some(run) = self.app.scripts.begin_long_run().await else {
-            let reply = execute::busy(&self.app, &mut self.client);
-            return self.hold(reply, Tickets::new());
+    pub(super) async fn run_apart(&mut self, request: Request, long: Long) {
+        let (reply, tickets) = match long {
+            Long::Script => self.run_script(&request).await,
+            Long::Walk => self.walk(&request).await,
         };
-        let run = Arc::new(run);
-        loop {
-            let (reply, tickets) = match self.step_apart(&request, &run).await {
-                Step::Done(reply, tickets) => (reply, tickets),
-                Step::Load(keys) => match self.load(keys).await {
-                    Ok(()) => continue,
-                    Err(reply) => (reply, Tickets::new()),
-                },
-                Step::Wait(_) | Step::Apart => (Reply::Error(LOST.to_owned()), Tickets::new()),
-            };
-            return self.hold(reply, tickets);
-        }
+        self.hold(reply, tickets);
     }
 
-    async fn step_apart(&mut self, request: &Request, run: &Arc<LongRun>) -> Step {
-        let stand_in = self.client.stand_in(&self.app.users);
-        let mut client = std::mem::replace(&mut self.client, stand_in);
-        let (app, request, run) = (Arc::clone(&self.app), request.clone(), Arc::clone(run));
+    async fn run_script(&mut self, request: &Request) -> (Reply, Tickets) {
+        let Some(run) = self.app.scripts.begin_long_run().await else {
+            return (execute::busy(&self.app, &mut self.client), Tickets::new());
+        };
         if *self.stopping.borrow() {
             run.stop.store(true, Ordering::Relaxed);
         }
+        let (stop, run) = (Arc::clone(&run.stop), Arc::new(run));
+        loop {
+            match self.step_apart(request, &stop, &run).await {
+                Step::Done(reply, tickets) => return (reply, tickets),
+                Step::Load(keys) => {
+                    if let Err(reply) = self.load(keys).await {
+                        return (reply, Tickets::new());
+                    }
+                }
+                Step::Wait(_) | Step::Apart(_) => return lost(),
+            }
+        }
+    }
+
+    /// Nothing needs to stop a walk: it ends by itself, and soon.
+    async fn walk(&mut self, request: &Request) -> (Reply, Tickets) {
+        let Ok(turn) = Arc::clone(&self.app.keyspace.walks).acquire_owned().await else { return lost() };
+        match self.step_apart(request, &Arc::default(), &Arc::new(turn)).await {
+            Step::Done(reply, tickets) => (reply, tickets),
+            Step::Load(_) | Step::Wait(_) | Step::Apart(_) => lost(),
+        }
+    }
+
+    /// Runs it; `leave` is given back when it has ended, even if the connection is gone by then.
+    async fn step_apart<T>(&mut self, request: &Request, stop: &Arc<AtomicBool>, leave: &Arc<T>) -> Step
+    where
+        T: Send + Sync + 'static,
+    {
+        let stand_in = self.client.stand_in(&self.app.users);
+        let mut client = std::mem::replace(&mut self.client, stand_in);
+        let (app, request, stop) = (Arc::clone(&self.app), request.clone(), Arc::clone(stop));
+        let leave = Arc::clone(leave);
         let executed = tokio::task::spawn_blocking(move || {
-            let step = execute::apart(&app, &mut client, &request, &run.stop);
+            let step = execute::apart(&app, &mut client, &request, &stop);
+            drop(leave);
             (client, step)
         });
         match executed.await {
@@ -57,4 +78,8 @@ impl Connection {
             }
         }
     }
+}
+
+fn lost() -> (Reply, Tickets) {
+    (Reply::Error(LOST.to_owned()), Tickets::new())
 }
