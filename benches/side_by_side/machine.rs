@@ -5,7 +5,6 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::Result;
@@ -16,9 +15,6 @@ use crate::postgres::PostgresServer;
 const FLUSHES: usize = 200;
 /// The bytes of each: what a small batch writes.
 const FLUSH_BYTES: usize = 4_096;
-
-/// How long the processors are watched for the work of others.
-const WATCHED: Duration = Duration::from_millis(500);
 
 /// What the report says of the machine: a name and a value each.
 #[derive(Clone, Debug)]
@@ -111,36 +107,6 @@ pub fn sync(folder: &Path) -> Result<()> {
     if status.success() { Ok(()) } else { Err(format!("sync -f ended with {status}").into()) }
 }
 
-/// How many processors are busy, such as 1.05; to be asked while nobody is measured, so that it is the work of others.
-///
-/// # Errors
-/// When the kernel does not tell.
-pub fn busy_cores() -> Result<f64> {
-    let ticks = || -> Result<_> { Ticks::of(&fs::read_to_string("/proc/stat")?).ok_or_else(|| "/proc/stat".into()) };
-    let before = ticks()?;
-    sleep(WATCHED);
-    let after = ticks()?;
-    let (busy, all) = (after.busy.saturating_sub(before.busy), after.all.saturating_sub(before.all));
-    Ok(busy as f64 / all.max(1) as f64 * std::thread::available_parallelism()?.get() as f64)
-}
-
-/// What all processors together have done since the machine was started (`/proc/stat`, man 5 proc).
-#[derive(Debug, PartialEq, Eq)]
-struct Ticks {
-    busy: u64,
-    all: u64,
-}
-
-impl Ticks {
-    fn of(stat: &str) -> Option<Self> {
-        let words = stat.lines().next()?.strip_prefix("cpu ")?;
-        let ticks: Vec<u64> = words.split_whitespace().map_while(|word| word.parse().ok()).collect();
-        // user, nice, system, idle, iowait, irq, softirq, steal; those of guests are counted in user and nice.
-        let (idle, all) = (ticks.get(3)? + ticks.get(4)?, ticks.iter().take(8).sum::<u64>());
-        Some(Self { busy: all - idle, all })
-    }
-}
-
 /// The median and the 99th percentile of an append and its flush.
 fn flush_latencies(folder: &Path) -> Result<(Duration, Duration)> {
     let mut file = tempfile::tempfile_in(folder)?;
@@ -171,6 +137,7 @@ fn redis_version() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::support::processors::Ticks;
 
     const MOUNTS: &str = "/dev/vda / ext4 rw 0 0\ntmpfs /tmp tmpfs rw 0 0\n/dev/vdb /tmp/disk xfs rw 0 0\n\
         tmpfs /a\\040b tmpfs rw 0 0\n";

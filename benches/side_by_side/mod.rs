@@ -25,9 +25,7 @@ use self::options::Options;
 use self::report::Report;
 use self::round::Round;
 use crate::postgres::PostgresServer;
-
-/// So many processors may be busy with something else while nobody is measured; a run beside more says nothing.
-const OTHER_WORK_MAX: f64 = 0.25;
+use crate::support::processors::{OTHER_WORK_MAX, busy_cores};
 
 /// What can go wrong ends the run with one sentence.
 pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
@@ -54,7 +52,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<()> {
     let mut other_work = 0.0_f64;
     for number in 0..options.rounds {
         let mut round = Round::start(number, &options, &postgres, data.path(), &bar)?;
-        other_work = other_work.max(machine::busy_cores()?);
+        other_work = other_work.max(busy_cores()?);
         if other_work > OTHER_WORK_MAX && !options.smoke {
             return Err(format!("something else keeps {other_work:.2} processors busy: end it first").into());
         }

@@ -4,9 +4,19 @@ use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use crate::pace::Pace;
 use crate::rig::{
-    Aftermath, Attack, Subject, connections_at_most, count_open, duration, is_full, mebibytes, so_many, stream_to,
+    Aftermath, Attack, Subject, connections_at_most, count_open, duration, is_full, mebibytes, over_and_over, so_many,
+    stream_to,
 };
+use crate::support::resp::encode;
+
+/// Both servers serve more (here 5 800 and 6 100). No client could open many more either: its ports would soon be used up.
+const CHURN_PER_SECOND: u32 = 4_000;
+
+/// A million GETs a second together, which both servers serve (here 2.0 and 2.6).
+const BATCHES_PER_SECOND: u32 = 1_000;
+const BATCH_GETS: u32 = 1_000;
 
 /// What an idle connection of Sojourn may cost; a debug build's costs more.
 const IDLE_BYTES_MAX: u64 = 24 * 1024;
@@ -44,17 +54,17 @@ fn idle_connections() {
 #[test]
 fn slowloris() {
     let count = connections_at_most(so_many(200, 1_000));
-    let what = format!("slowloris: {count} connections, each sending a byte a second of a SET without end");
+    let what = format!("slowloris: {count} connections, each sending 4 bytes a second of a SET without end");
     let (sojourn, _) = Attack::new("slowloris", what, |subject| {
         let mut streams: Vec<_> = (0..connections_at_most(so_many(200, 1_000))).map(|_| subject.stream()).collect();
         let head = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1000\r\n";
         let (begun, mut byte) = (Instant::now(), 0);
-        while begun.elapsed() < so_many(Duration::from_millis(1_500), Duration::from_secs(15)) {
+        while begun.elapsed() < so_many(Duration::from_millis(1_500), Duration::from_secs(5)) {
             for stream in &mut streams {
                 stream.write_all(&[head.get(byte).copied().unwrap_or(b'x')]).expect("the server still reads");
             }
             byte += 1;
-            std::thread::sleep(so_many(Duration::from_millis(50), Duration::from_secs(1)));
+            std::thread::sleep(so_many(Duration::from_millis(50), Duration::from_millis(250)));
         }
         Aftermath { attacker: "held, until `timeout` if one is set".to_owned(), held: count_open(&streams) }
     })
@@ -64,56 +74,46 @@ fn slowloris() {
 
 #[test]
 fn connection_churn() {
-    let what = format!("churn: connect, PING, close, as fast as 2 threads can for {:?}", duration());
-    let (sojourn, _) = Attack::new("connection_churn", what, |subject| {
-        let address = subject.address();
-        let churners: Vec<_> = (0..2).map(|_| std::thread::spawn(move || churn(address))).collect();
-        let connections: usize = churners.into_iter().map(|churner| churner.join().expect("it ends")).sum();
-        let seconds = duration().as_secs_f64();
-        Aftermath { attacker: format!("{:.0} connections a second, all served", connections as f64 / seconds), held: 0 }
+    let what = format!("churn: connect, PING, close, {CHURN_PER_SECOND} times a second");
+    let (sojourn, _) = Attack::repeating("connection_churn", what, |subject| {
+        let rate = over_and_over(subject, CHURN_PER_SECOND, || {
+            let mut stream = subject.stream();
+            stream.write_all(b"PING\r\n").expect("sent");
+        });
+        Aftermath { attacker: format!("{rate:.0} connections a second, all served"), held: 0 }
     })
     .carry_out();
     assert!(sojourn.grown_bytes < 16 << 20, "{} bytes", sojourn.grown_bytes);
 }
 
-fn churn(address: SocketAddr) -> usize {
-    let (begun, mut connections) = (Instant::now(), 0);
-    while begun.elapsed() < duration() {
-        let mut stream = TcpStream::connect(address).expect("a connection");
-        stream.write_all(b"PING\r\n").expect("sent");
-        connections += 1;
-        // No more than some 5 000 a second: a client's ports are soon used up.
-        std::thread::sleep(Duration::from_micros(200));
-    }
-    connections
-}
-
-/// One connection that never stops sending, and reads: it must not get all turns of its thread.
+/// Two connections that never stop sending, and read: they must not get all turns of their threads.
 #[test]
 fn pipelined_flood() {
-    let what = format!("2 connections that pipeline GETs and read the replies without a pause for {:?}", duration());
-    Attack::new("pipelined_flood", what, |subject| {
-        let address = subject.address();
-        let flooders: Vec<_> = (0..2).map(|_| std::thread::spawn(move || flood(address))).collect();
-        let bytes: u64 = flooders.into_iter().map(|flooder| flooder.join().expect("it ends")).sum();
-        let attacker = format!("served; {:.0} MiB of replies a second", mebibytes(bytes) / duration().as_secs_f64());
-        Aftermath { attacker, held: 2 }
+    let gets = BATCHES_PER_SECOND * BATCH_GETS;
+    let what = format!("2 connections that pipeline {gets} GETs a second and read the replies without a pause");
+    Attack::repeating("pipelined_flood", what, |subject| {
+        let (pace, address) = (Pace::new(BATCHES_PER_SECOND, subject.lasts()), subject.address());
+        let bytes: u64 = std::thread::scope(|scope| {
+            let flooders = [(); 2].map(|()| scope.spawn(|| flood(address, &pace)));
+            flooders.map(|flooder| flooder.join().expect("it ends")).iter().sum()
+        });
+        let rate = mebibytes(bytes) / subject.lasts().as_secs_f64();
+        Aftermath { attacker: format!("served; {rate:.0} MiB of replies a second"), held: 2 }
     })
     .carry_out();
 }
 
-fn flood(address: SocketAddr) -> u64 {
+fn flood(address: SocketAddr, pace: &Pace) -> u64 {
     let mut writer = TcpStream::connect(address).expect("a connection");
     let mut reader = writer.try_clone().expect("a second handle");
-    let end = Instant::now() + duration();
-    let sender = std::thread::spawn(move || {
-        let requests = b"*2\r\n$3\r\nGET\r\n$14\r\nsess:neighbour\r\n".repeat(1_000);
-        while Instant::now() < end && writer.write_all(&requests).is_ok() {}
-        writer.shutdown(std::net::Shutdown::Write).expect("an open socket");
-    });
-    let bytes = std::io::copy(&mut reader, &mut std::io::sink()).expect("all replies");
-    sender.join().expect("it ends");
-    bytes
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let requests = encode(&["GET", "sess:neighbour"]).repeat(BATCH_GETS as usize);
+            while pace.turn().is_some() && writer.write_all(&requests).is_ok() {}
+            writer.shutdown(std::net::Shutdown::Write).expect("an open socket");
+        });
+        std::io::copy(&mut reader, &mut std::io::sink()).expect("all replies")
+    })
 }
 
 pub fn hold(subject: &Subject, wanted: usize) -> Vec<TcpStream> {

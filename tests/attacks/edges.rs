@@ -155,6 +155,34 @@ fn a_client_above_the_soft_limit_has_its_seconds() {
 }
 
 #[test]
+fn so_many_keys_are_watched_and_not_one_more() {
+    let sojourn = Sojourn::in_memory();
+    let mut connection = connect(&sojourn);
+    let keys = |count: usize| (0..count).map(|number| format!("watched:{number}")).collect::<Vec<_>>();
+    let watch = |keys: &[String]| encode(&[&["WATCH".to_owned()], keys].concat());
+    let refusal = line(b'-', "ERR a client watches fewer than 65536 keys");
+    for (count, expected) in [(65_536, &refusal), (65_535, &line(b'+', "OK")), (1, &refusal)] {
+        connection.send(&watch(&keys(count))).expect("sent");
+        assert_eq!(connection.read().expect("a reply"), *expected, "{count} keys");
+    }
+    // What was refused took nothing from what is watched.
+    assert_eq!(connection.call(&["SET", "watched:65534", "1"]).expect("a reply"), line(b'+', "OK"));
+    assert_eq!(connection.call(&["MULTI"]).expect("a reply"), line(b'+', "OK"));
+    assert_eq!(connection.call(&["EXEC"]).expect("a reply"), Frame::Aggregate(b'*', None));
+}
+
+#[test]
+fn a_name_has_so_many_bytes_and_not_one_more() {
+    let sojourn = Sojourn::in_memory();
+    let mut connection = connect(&sojourn);
+    let name = "n".repeat(1_024);
+    assert_eq!(connection.call(&["CLIENT", "SETNAME", &name]).expect("a reply"), line(b'+', "OK"));
+    let longer = connection.call(&["CLIENT", "SETNAME", &format!("{name}n")]).expect("a reply");
+    assert!(matches!(longer, Frame::Line(b'-', _)), "{longer:?}");
+    assert_eq!(connection.call(&["CLIENT", "GETNAME"]).expect("a reply").bytes(), Some(name.as_bytes()));
+}
+
+#[test]
 fn buffer_limits_are_configured_as_in_redis() {
     let (redis, sojourn) = (Redis::start(), Sojourn::in_memory());
     for words in [

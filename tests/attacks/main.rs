@@ -1,6 +1,6 @@
 //! Attacks on Sojourn, and where they can be tried on redis-server 7.0 the same there, each while a well-behaved neighbour
-//! goes on with its GETs and SETs. The short form asserts what must hold; `SOJOURN_ATTACKS=full` tries more, one attack
-//! after another, and prints the rows of `benches/ATTACKS.md`.
+//! goes on with its GETs and SETs. The short form asserts what must hold; the long one (`tests/attack`) tries more, one attack
+//! after another and each in rounds, and writes the table of `benches/ATTACKS.md`.
 
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on must fail, in its helpers too")]
 
@@ -14,9 +14,12 @@ mod edges;
 mod keys;
 mod listeners;
 mod neighbour;
+mod pace;
 mod replies;
 mod requests;
 mod rig;
 mod secured;
 mod sessions;
 mod strangers;
+mod table;
+mod verdict;

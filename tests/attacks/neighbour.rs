@@ -1,6 +1,5 @@
 //! The well-behaved neighbour: one connection that GETs and SETs its session every so often, attack or not.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,8 +9,7 @@ use std::time::{Duration, Instant};
 use crate::rig::wait_until;
 use crate::support::resp::{Connection, Frame};
 
-/// A request every so often, or as soon as the one before it is answered: in three seconds its p99 is the fifteenth worst, and
-/// not what the machine did once.
+/// A request every so often, or as soon as the one before it is answered.
 const PACE: Duration = Duration::from_millis(2);
 
 /// It makes as many, however short the attack.
@@ -49,18 +47,18 @@ impl Neighbour {
     /// Moves out; fails if a request of its own was not answered as it should be.
     pub fn move_out(self) -> Latencies {
         self.done.store(true, Ordering::Relaxed);
-        let mut took = self.worker.join().expect("the neighbour was served throughout");
+        let took = self.worker.join().expect("the neighbour was served throughout");
+        let mut took: Vec<Duration> = took.into_iter().flat_map(with_those_behind).collect();
         took.sort_unstable();
         let at = |hundredth: usize| took[(took.len() - 1) * hundredth / 100];
         Latencies { p50: at(50), p99: at(99), max: at(100) }
     }
 }
 
-impl fmt::Display for Latencies {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ms = |duration: Duration| duration.as_secs_f64() * 1_000.0;
-        write!(formatter, "{:.1} / {:.1} / {:.0}", ms(self.p50), ms(self.p99), ms(self.max))
-    }
+/// A request that takes long keeps those back that were due meanwhile; each of them would have waited for the rest of it. Without
+/// them a server that stands still for a second would seem to have answered a single request late.
+fn with_those_behind(took: Duration) -> impl Iterator<Item = Duration> {
+    std::iter::successors(Some(took), |left| left.checked_sub(PACE))
 }
 
 fn live(connection: &mut Connection, done: &AtomicBool) -> Vec<Duration> {
@@ -86,4 +84,12 @@ fn live(connection: &mut Connection, done: &AtomicBool) -> Vec<Duration> {
 
 fn ok() -> Frame {
     Frame::Line(b'+', b"OK".to_vec())
+}
+
+#[test]
+fn a_late_answer_counts_as_often_as_requests_were_due_meanwhile() {
+    let milliseconds =
+        |took| with_those_behind(Duration::from_millis(took)).map(|took| took.as_millis()).collect::<Vec<_>>();
+    assert_eq!(milliseconds(7), [7, 5, 3, 1]);
+    assert_eq!(milliseconds(1), [1]);
 }

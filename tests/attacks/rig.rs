@@ -7,10 +7,14 @@ use std::process::Command;
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
-use crate::neighbour::{Latencies, Neighbour};
+use crate::neighbour::Neighbour;
+use crate::pace::paced;
+use crate::support::processors::{OTHER_WORK_MAX, busy_cores};
 use crate::support::redis::Redis;
-use crate::support::resp::Connection;
+use crate::support::resp::{Connection, encode};
 use crate::support::sojourn::Sojourn;
+use crate::table;
+use crate::verdict::{Figures, Rounds};
 
 /// No request of the neighbour may take longer while Sojourn is attacked, on a busy machine and in a debug build.
 const NEIGHBOUR_MAX: Duration = Duration::from_secs(2);
@@ -36,33 +40,55 @@ fn rounds() -> usize {
     given.map_or(1, |rounds| rounds.parse().expect("SOJOURN_ATTACK_ROUNDS is a number")).max(1)
 }
 
+/// How long a repeating attack is rehearsed.
+const REHEARSAL: Duration = Duration::from_millis(300);
+
 /// How long an attack goes on.
 pub fn duration() -> Duration {
     so_many(Duration::from_millis(700), Duration::from_secs(3))
 }
 
-/// One of the two servers.
-pub enum Subject {
+enum Server {
     Sojourn(Sojourn),
     Redis(Redis),
 }
 
+/// One of the two servers, and how long it is to be attacked.
+pub struct Subject {
+    server: Server,
+    lasts: Duration,
+}
+
 impl Subject {
+    /// A Sojourn that is attacked for as long as an attack lasts.
+    pub fn sojourn(sojourn: Sojourn) -> Self {
+        Self { server: Server::Sojourn(sojourn), lasts: duration() }
+    }
+
+    fn redis(redis: Redis) -> Self {
+        Self { server: Server::Redis(redis), lasts: duration() }
+    }
+
     pub const fn is_sojourn(&self) -> bool {
-        matches!(self, Self::Sojourn(_))
+        matches!(self.server, Server::Sojourn(_))
+    }
+
+    /// How long the attack is to go on.
+    pub const fn lasts(&self) -> Duration {
+        self.lasts
     }
 
     pub fn address(&self) -> SocketAddr {
-        match self {
-            Self::Sojourn(sojourn) => sojourn.address(),
-            Self::Redis(redis) => redis.address(),
+        match &self.server {
+            Server::Sojourn(sojourn) => sojourn.address(),
+            Server::Redis(redis) => redis.address(),
         }
     }
 
     fn pid(&self) -> u32 {
-        match self {
-            Self::Sojourn(sojourn) => sojourn.pid(),
-            Self::Redis(redis) => redis.pid(),
+        match &self.server {
+            Server::Sojourn(sojourn) => sojourn.pid(),
+            Server::Redis(redis) => redis.pid(),
         }
     }
 
@@ -105,13 +131,6 @@ pub struct Aftermath {
     pub held: usize,
 }
 
-/// What an attack did to one server.
-pub struct Figures {
-    pub grown_bytes: u64,
-    pub aftermath: Aftermath,
-    pub neighbour: Latencies,
-}
-
 /// One attack.
 pub struct Attack<'a> {
     /// The test's name, which repeats it.
@@ -124,16 +143,34 @@ pub struct Attack<'a> {
     pub own_settings: &'a [&'a str],
     /// Whether redis-server is spared: the attack means nothing there, or would take the whole machine.
     pub spares_redis: bool,
+    /// What the attack needs; its memory counts, what the neighbour notices of it does not.
+    pub prepare: Option<fn(&Subject)>,
+    /// Whether it does the same all the time, so that a short rehearsal shows what the server keeps from then on.
+    pub repeats: bool,
     pub run: Box<dyn Fn(&Subject) -> Aftermath + 'a>,
 }
 
 impl<'a> Attack<'a> {
     /// An attack without settings.
     pub fn new(test: &'static str, what: String, run: impl Fn(&Subject) -> Aftermath + 'a) -> Self {
-        Self { test, what, settings: &[], own_settings: &[], spares_redis: false, run: Box::new(run) }
+        Self {
+            test,
+            what,
+            settings: &[],
+            own_settings: &[],
+            spares_redis: false,
+            prepare: None,
+            repeats: false,
+            run: Box::new(run),
+        }
     }
 
-    /// Runs it on both servers, and prints their rows; answers Sojourn's figures, and redis-server's if it is not spared.
+    /// The same of an attack that does the same all the time.
+    pub fn repeating(test: &'static str, what: String, run: impl Fn(&Subject) -> Aftermath + 'a) -> Self {
+        Self { repeats: true, ..Self::new(test, what, run) }
+    }
+
+    /// Runs it on both servers, and reports their rows; answers Sojourn's figures, and redis-server's if it is not spared.
     pub fn carry_out(&self) -> (Figures, Option<Figures>) {
         let settings = [&["--save", "", "--appendonly", "no"], self.settings].concat();
         self.compare(&|| Sojourn::start("memory://", &self.own_arguments()), &settings)
@@ -157,27 +194,41 @@ impl<'a> Attack<'a> {
     /// The same with a Sojourn and a redis-server of the caller's choice, started anew in each round.
     pub fn compare(&self, sojourn: &dyn Fn() -> Sojourn, redis: &[&str]) -> (Figures, Option<Figures>) {
         raise_open_files();
-        let (mut own, mut other) = (Vec::new(), Vec::new());
+        let (mut own, mut other, mut other_work) = (Vec::new(), Vec::new(), 0.0_f64);
         for _ in 0..rounds() {
-            own.push(self.run_on(&Subject::Sojourn(sojourn())));
+            if is_full() {
+                other_work = other_work.max(busy_cores().expect("the kernel says"));
+            }
+            own.push(self.run_on(&mut Subject::sojourn(sojourn())));
             if !self.spares_redis {
-                other.push(self.run_on(&Subject::Redis(Redis::start_in(&std::env::temp_dir(), redis))));
+                let redis = Redis::start_in(&std::env::temp_dir(), redis);
+                other.push(self.run_on(&mut Subject::redis(redis)));
             }
         }
-        let own = Figures::median(own).expect("there is a round");
-        let other = Figures::median(other);
-        println!("{}", self.row(self.what.as_str(), "Sojourn", &own, &format!("`{}`", self.test)));
-        if let Some(other) = &other {
-            println!("{}", self.row("", "redis-server", other, ""));
-        }
-        (own, other)
+        let (own, other) = (Rounds(own), Some(Rounds(other)).filter(|rounds| !rounds.0.is_empty()));
+        let verdict = match &other {
+            _ if other_work > OTHER_WORK_MAX => format!("void: {other_work:.2} processors did other work"),
+            Some(other) => own.worse_than(other),
+            None => String::new(),
+        };
+        let mut lines = vec![row(&self.what, "Sojourn", &own, &verdict, &format!("`{}`", self.test))];
+        lines.extend(other.as_ref().map(|other| row("", "redis-server", other, "", "")));
+        table::report(self.test, &lines);
+        (own.into_median(), other.map(Rounds::into_median))
     }
 
-    fn run_on(&self, subject: &Subject) -> Figures {
+    fn run_on(&self, subject: &mut Subject) -> Figures {
         let password = self.settings.iter().position(|word| *word == "--requirepass").map(|at| self.settings[at + 1]);
-        let neighbour = Neighbour::move_in(subject.address(), password);
+        warm_up(subject.address(), password);
+        if self.repeats {
+            let lasts = std::mem::replace(&mut subject.lasts, REHEARSAL);
+            (self.run)(subject);
+            subject.lasts = lasts;
+        }
         let before = subject.resident_bytes();
         subject.forget_peak();
+        self.prepare.inspect(|prepare| prepare(subject));
+        let neighbour = Neighbour::move_in(subject.address(), password);
         let aftermath = (self.run)(subject);
         let grown_bytes = subject.peak_bytes().saturating_sub(before);
         let neighbour = neighbour.move_out();
@@ -186,37 +237,27 @@ impl<'a> Attack<'a> {
         }
         Figures { grown_bytes, aftermath, neighbour }
     }
+}
 
-    fn row(&self, what: &str, server: &str, figures: &Figures, test: &str) -> String {
-        format!(
-            "| {what} | {server} | {} | {:.1} | {} | {} | {test} |",
-            figures.aftermath.held,
-            mebibytes(figures.grown_bytes),
-            figures.neighbour,
-            figures.aftermath.attacker,
-        )
+/// What a server takes for its first clients it keeps for the next: threads have memory of their own from then on. So some come
+/// before it is measured.
+fn warm_up(address: SocketAddr, password: Option<&str>) {
+    let mut clients: Vec<_> = (0..16).map(|_| Connection::open(address).expect("a connection")).collect();
+    for client in &mut clients {
+        if let Some(password) = password {
+            client.call(&["AUTH", password]).expect("a reply");
+        }
+        let requests = [encode(&["SET", "warm", "{}", "EX", "60"]), encode(&["GET", "warm"]), encode(&["DEL", "warm"])];
+        client.send(&requests.concat().repeat(100)).expect("sent");
+    }
+    for client in &mut clients {
+        (0..300).for_each(|_| drop(client.read().expect("a reply")));
     }
 }
 
-impl Figures {
-    /// The median of each figure; what the attacker says is that of the round in the middle by the neighbour's p99.
-    fn median(mut rounds: Vec<Self>) -> Option<Self> {
-        let middle = rounds.len() / 2;
-        let by = |of: fn(&Latencies) -> Duration| {
-            let mut all: Vec<_> = rounds.iter().map(|round| of(&round.neighbour)).collect();
-            all.sort_unstable();
-            all.get(middle).copied()
-        };
-        let neighbour = Latencies {
-            p50: by(|latencies| latencies.p50)?,
-            p99: by(|latencies| latencies.p99)?,
-            max: by(|latencies| latencies.max)?,
-        };
-        let mut grown_bytes: Vec<_> = rounds.iter().map(|round| round.grown_bytes).collect();
-        grown_bytes.sort_unstable();
-        rounds.sort_by_key(|round| round.neighbour.p99);
-        Some(Self { grown_bytes: grown_bytes[middle], aftermath: rounds.swap_remove(middle).aftermath, neighbour })
-    }
+fn row(what: &str, server: &str, rounds: &Rounds, verdict: &str, test: &str) -> String {
+    let (Aftermath { attacker, held }, cells) = (rounds.aftermath(), rounds.cells().join(" | "));
+    format!("| {what} | {server} | {held} | {cells} | {attacker} | {verdict} | {test} |")
 }
 
 #[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
@@ -254,21 +295,10 @@ fn raise_open_files() {
     });
 }
 
-/// Does the same over and over in two threads for as long as an attack lasts; answers how often a second.
-pub fn over_and_over(once: impl Fn() + Sync) -> f64 {
-    let tried = || {
-        let (begun, mut times) = (Instant::now(), 0_u32);
-        while begun.elapsed() < duration() {
-            once();
-            times += 1;
-        }
-        times
-    };
-    let times: u32 = std::thread::scope(|threads| {
-        let threads = [threads.spawn(tried), threads.spawn(tried)];
-        threads.map(|thread| thread.join().expect("it ends")).iter().sum()
-    });
-    f64::from(times) / duration().as_secs_f64()
+/// Does the same over and over in two threads for as long as the attack lasts, at most so many times a second; answers how
+/// often a second it was.
+pub fn over_and_over(subject: &Subject, per_second: u32, once: impl Fn() + Sync) -> f64 {
+    paced((2, per_second), subject.lasts(), || (), |(), _| once())
 }
 
 /// Waits until something is so.

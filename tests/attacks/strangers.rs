@@ -9,6 +9,12 @@ use crate::support::resp::{Frame, encode};
 
 const PASSWORD: &[&str] = &["--requirepass", "a password that nobody guesses"];
 
+/// Both servers answer more (here 5 900 and 8 000 connections).
+const GUESSERS_PER_SECOND: u32 = 4_000;
+
+/// A few, each of which costs the attacker two connections.
+const DECLARED_PER_SECOND: u32 = 500;
+
 #[test]
 fn half_open() {
     let count = connections_at_most(so_many(300, 5_000));
@@ -64,21 +70,26 @@ fn strangers_that_pipeline() {
 fn strangers_that_declare_much() {
     let attack = Attack {
         settings: PASSWORD,
-        ..Attack::new(
+        ..Attack::repeating(
             "strangers_that_declare_much",
-            "requests without password of more than 10 words, or of a word above 16 KiB".to_owned(),
+            format!(
+                "{DECLARED_PER_SECOND} requests a second without password of more than 10 words, and as many of a word above \
+                 16 KiB"
+            ),
             |subject| {
-                for (request, refusal) in [
-                    ("*11\r\n", "ERR Protocol error: unauthenticated multibulk length"),
-                    ("*2\r\n$4\r\nAUTH\r\n$16385\r\n", "ERR Protocol error: unauthenticated bulk length"),
-                ] {
-                    let mut connection = subject.connect();
-                    connection.send(request.as_bytes()).expect("sent");
-                    assert_eq!(connection.read().expect("a reply"), Frame::Line(b'-', refusal.as_bytes().to_vec()));
-                    assert!(connection.is_closed());
-                }
-                std::thread::sleep(Duration::from_millis(200));
-                Aftermath { attacker: "refused by the declaration alone, and closed".to_owned(), held: 0 }
+                let rate = over_and_over(subject, DECLARED_PER_SECOND, || {
+                    for (request, refusal) in [
+                        ("*11\r\n", "ERR Protocol error: unauthenticated multibulk length"),
+                        ("*2\r\n$4\r\nAUTH\r\n$16385\r\n", "ERR Protocol error: unauthenticated bulk length"),
+                    ] {
+                        let mut connection = subject.connect();
+                        connection.send(request.as_bytes()).expect("sent");
+                        assert_eq!(connection.read().expect("a reply"), Frame::Line(b'-', refusal.as_bytes().to_vec()));
+                        assert!(connection.is_closed());
+                    }
+                });
+                let attacker = format!("{:.0} a second refused by the declaration alone, and closed", 2.0 * rate);
+                Aftermath { attacker, held: 0 }
             },
         )
     };
@@ -113,11 +124,11 @@ fn password_guessing() {
 /// What is left to those who guess: the connection is slowed, and not its address, which many may share.
 #[test]
 fn password_guessing_anew() {
-    let what = format!("3 guesses a connection, then a new one, as fast as 2 threads can for {:?}", duration());
+    let what = format!("3 guesses a connection, then a new one, {GUESSERS_PER_SECOND} of them a second");
     let attack = Attack {
         settings: PASSWORD,
-        ..Attack::new("password_guessing_anew", what, |subject| {
-            let rate = over_and_over(|| {
+        ..Attack::repeating("password_guessing_anew", what, |subject| {
+            let rate = over_and_over(subject, GUESSERS_PER_SECOND, || {
                 let mut connection = subject.connect();
                 for guess in ["one", "two", "three"] {
                     let reply = connection.call(&["AUTH", guess]).expect("a reply");

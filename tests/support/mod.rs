@@ -6,6 +6,7 @@ pub mod certificates;
 pub mod disk;
 pub mod http;
 pub mod process;
+pub mod processors;
 pub mod proxy;
 pub mod redis;
 pub mod resp;
