@@ -266,6 +266,8 @@ pub struct Loaded {
 pub enum Command {
     /// To run the server.
     Serve(Box<Loaded>),
+    /// To look at everything that a start would need.
+    Check(Box<Loaded>),
     /// To print the DDL and the GRANTs.
     Schema(Box<Loaded>),
     /// To print this (`--help`, `--version`).

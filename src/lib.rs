@@ -24,3 +24,4 @@ pub mod keyspace;
 pub mod app;
 pub mod commands;
 pub mod server;
+pub mod check;

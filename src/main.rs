@@ -6,6 +6,7 @@ use std::future::Future;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use sojourn::check::{self, Report};
 use sojourn::config::{Command, ConfigError, Loaded, load};
 use sojourn::database::{DatabaseSettings, postgres, sqlite};
 use sojourn::server::reload::Reload;
@@ -21,14 +22,24 @@ fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err((code, sentence)) => {
-            eprintln!("sojourn: {sentence}");
+            // What was printed already says it all.
+            if !sentence.is_empty() {
+                eprintln!("sojourn: {sentence}");
+            }
             ExitCode::from(code)
         }
     }
 }
 
 fn run() -> Result<(), (u8, String)> {
-    match read_command().map_err(|error| (EXIT_CONFIGURATION, error.to_string()))? {
+    let command = match read_command() {
+        Err(error) if is_check() && !error.is_of_command_line() => {
+            return tell(&Report::of_settings_fault(error.to_string()));
+        }
+        command => command.map_err(|error| (EXIT_CONFIGURATION, error.to_string()))?,
+    };
+    match command {
+        Command::Check(loaded) => check(&loaded),
         Command::Print(text) => print(&text),
         Command::Schema(loaded) => print(&schema(&database_settings(&loaded)?)),
         Command::Serve(loaded) => {
@@ -45,7 +56,7 @@ fn read_command() -> Result<Command, ConfigError> {
 /// The settings once more, from the same sources.
 fn read_again() -> Result<Loaded, ConfigError> {
     match read_command()? {
-        Command::Serve(loaded) | Command::Schema(loaded) => Ok(*loaded),
+        Command::Serve(loaded) | Command::Schema(loaded) | Command::Check(loaded) => Ok(*loaded),
         Command::Print(text) => Err(ConfigError::Usage(text)),
     }
 }
@@ -73,6 +84,27 @@ fn schema(settings: &DatabaseSettings) -> String {
         Some(("sqlite", _)) => sqlite::schema(settings),
         Some(_) | None => "-- memory:// has no tables\n".to_owned(),
     }
+}
+
+/// Whether it was asked to check, and not to serve: also where the settings are no good.
+fn is_check() -> bool {
+    std::env::args_os().any(|word| word == "check")
+}
+
+fn check(loaded: &Loaded) -> Result<(), (u8, String)> {
+    let failed = |error: &dyn std::fmt::Display| (EXIT_FAILURE, error.to_string());
+    let settings = match DatabaseSettings::from_settings(&loaded.settings, process::identity()) {
+        Ok(settings) => settings,
+        Err(sentence) => return tell(&Report::of_settings_fault(sentence)),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| failed(&error))?;
+    tell(&runtime.block_on(check::check(loaded, &settings)))
+}
+
+/// Prints what was found; the exit code says whether it is good.
+fn tell(report: &Report) -> Result<(), (u8, String)> {
+    print(&report.text())?;
+    if report.is_good() { Ok(()) } else { Err((EXIT_FAILURE, String::new())) }
 }
 
 fn serve(loaded: Loaded) -> Result<(), (u8, String)> {

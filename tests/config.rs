@@ -181,7 +181,7 @@ fn a_bad_flag_is_one_sentence_that_names_the_setting_and_the_choices() {
         (&["--appendonly", "yes"], &format!("appendonly: no such setting (given by --appendonly); {PERSISTENCE}")),
         (
             &["redis.conf"],
-            "\"redis.conf\" is not understood; expected flags such as --port 6379, --config FILE or the word schema",
+            "\"redis.conf\" is not understood; expected flags such as --port 6379, --config FILE or the words schema and check",
         ),
         (&["--config"], "config: expected the path of a TOML file after --config, once"),
     ];

@@ -6,9 +6,13 @@ use clap::{Arg, ArgAction, Command, value_parser};
 use super::load::CONFIG_FLAG;
 use super::{Changes, ROWS, Row, Syntax};
 
+/// The words that ask for something else than a server.
+pub(super) const SCHEMA: &str = "schema";
+pub(super) const CHECK: &str = "check";
+
 const CONFIG_HELP: &str = "TOML file with settings, each under its name below";
 
-/// The flags of every row, and `schema`.
+/// The flags of every row, `schema` and `check`.
 pub(super) fn command_line() -> Command {
     let config = Arg::new(CONFIG_FLAG)
         .long(CONFIG_FLAG)
@@ -28,7 +32,11 @@ pub(super) fn command_line() -> Command {
         .disable_help_subcommand(true)
         .arg(config)
         .args(ROWS.iter().map(flag))
-        .subcommand(Command::new("schema").about("Prints the DDL and the GRANTs for the chosen database"))
+        .subcommand(Command::new(SCHEMA).about("Prints the DDL and the GRANTs for the chosen database"))
+        .subcommand(
+            Command::new(CHECK)
+                .about("Looks at everything that a start would need and says what to mend; changes nothing"),
+        )
 }
 
 fn flag(row: &Row) -> Arg {

@@ -66,6 +66,18 @@ pub enum ConfigError {
     Usage(String),
 }
 
+impl ConfigError {
+    /// Whether the mistake is in the command line, and not in what stands behind it.
+    #[must_use]
+    pub fn is_of_command_line(&self) -> bool {
+        match self {
+            Self::Usage(_) => true,
+            Self::Invalid { place, .. } | Self::Unknown { place, .. } => place.starts_with("--"),
+            Self::File(_) | Self::PasswordFile(_) | Self::NoStateDirectory => false,
+        }
+    }
+}
+
 /// A value as some source gave it.
 struct Found {
     row: &'static Row,
@@ -89,7 +101,7 @@ pub fn load(
         }
         Err(error) => return Err(usage_error(&error)),
     };
-    let is_schema = matches.subcommand_name().is_some();
+    let asked = matches.subcommand_name().map(str::to_owned);
     let file = matches.remove_one::<String>(CONFIG_FLAG);
     let from_file = match &file {
         Some(path) => from_file(path, &read_file)?,
@@ -107,7 +119,11 @@ pub fn load(
     }
     let loaded = Loaded { settings, warnings, explicit, beyond_file: names, file: file.map(PathBuf::from) };
     let loaded = Box::new(loaded);
-    Ok(if is_schema { Command::Schema(loaded) } else { Command::Serve(loaded) })
+    Ok(match asked.as_deref() {
+        Some(document::SCHEMA) => Command::Schema(loaded),
+        Some(document::CHECK) => Command::Check(loaded),
+        Some(_) | None => Command::Serve(loaded),
+    })
 }
 
 fn apply(found: impl Iterator<Item = Found>) -> Result<(Settings, BTreeSet<&'static str>), ConfigError> {
@@ -302,7 +318,9 @@ fn usage_error(error: &clap::Error) -> ConfigError {
     ConfigError::Usage(match name {
         CONFIG_FLAG => "config: expected the path of a TOML file after --config, once".to_owned(),
         _ => {
-            format!("{word:?} is not understood; expected flags such as --port 6379, --config FILE or the word schema")
+            format!(
+                "{word:?} is not understood; expected flags such as --port 6379, --config FILE or the words schema and check"
+            )
         }
     })
 }

@@ -8,6 +8,7 @@
 mod batch;
 #[cfg(test)]
 mod contract;
+pub mod finding;
 pub mod json_object;
 pub mod kind;
 pub mod memory;
@@ -27,6 +28,7 @@ use async_trait::async_trait;
 
 use crate::clock::Expiry;
 use crate::telemetry::storage::StorageFigures;
+pub use finding::{Finding, Inspection, Verdict};
 pub use kind::Kind;
 pub use placement::{Home, SessionTable, SessionTables};
 
@@ -274,5 +276,15 @@ pub fn open(settings: &DatabaseSettings) -> Result<Arc<dyn Database>, DatabaseEr
         "sqlite" => Ok(Arc::new(sqlite::Sqlite::open(settings)?)),
         "memory" => Ok(Arc::new(memory::Memory::open(settings))),
         _ => Err(DatabaseError::Unusable("database-url: expected postgres://…, sqlite://path or memory://".to_owned())),
+    }
+}
+
+/// Looks at the database that the URL names and at what a start would need of it. Changes nothing, and is not noticed by a server
+/// that owns it.
+pub async fn inspect(settings: &DatabaseSettings) -> Inspection {
+    match settings.url.split_once(':').map_or("", |(scheme, _)| scheme) {
+        "postgres" | "postgresql" => postgres::inspect(settings).await,
+        "sqlite" => sqlite::inspect(settings).await,
+        _ => Inspection::default(),
     }
 }

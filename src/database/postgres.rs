@@ -5,6 +5,7 @@
 mod batch;
 mod connect;
 mod errors;
+mod inspect;
 mod locks;
 mod owner;
 mod read;
@@ -26,6 +27,7 @@ use tokio::sync::Mutex;
 use self::batch::Statement;
 use self::connect::Connector;
 use self::errors::{classify, classify_commit, outage};
+pub(super) use self::inspect::inspect;
 use self::owner::Lease;
 use self::read::Known;
 use super::{

@@ -3,6 +3,7 @@
 //! which ends with the process. Never lowers the flushes, and never waits for a reader: the log makes that needless.
 
 mod errors;
+mod inspect;
 mod owner;
 mod schema;
 mod survey;
@@ -24,6 +25,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row, SqliteConnection};
 use tokio::sync::Mutex;
 
 use self::errors::{classify, outage};
+pub(super) use self::inspect::inspect;
 use self::owner::OwnerFile;
 use super::{
     Batch, Change, Committed, Database, DatabaseError, DatabaseSettings, Description, Home, Kind, Ownership, RecordId,

@@ -170,6 +170,12 @@ fn metrics_of(settings: &Settings, database: &dyn Database) -> Metrics {
     metrics
 }
 
+/// How many of so many clients the limit of open files allows, once it was raised as far as it can be.
+#[must_use]
+pub fn clients_allowed(clients_max: u32) -> u32 {
+    open_files::allow(clients_max)
+}
+
 type Loads = mpsc::Receiver<crate::keyspace::load::LoadRequest>;
 
 /// Everything that the service runs on.

@@ -21,7 +21,7 @@ pub(super) fn make_room(settings: &mut Settings) {
 }
 
 /// Raises the limit to what so many clients need, as Redis does; answers how many clients it allows, of those.
-fn allow(clients_max: u32) -> u32 {
+pub(super) fn allow(clients_max: u32) -> u32 {
     let wanted = u64::from(clients_max) + FILES_BESIDE_CLIENTS;
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current.is_some_and(|current| current < wanted) {

@@ -10,6 +10,8 @@ mod postgres;
 mod support;
 
 mod agreement;
+mod backups;
+mod check;
 mod http;
 mod logs;
 mod reload;

@@ -127,6 +127,16 @@ pub(super) async fn advance(
     }
 }
 
+/// The name of the owner whose connection has the lock; for `sojourn check`, which leaves the lock alone.
+pub(super) async fn holder(connection: &mut PgConnection) -> Result<Option<String>, DatabaseError> {
+    let is_held: bool = sqlx::query_scalar(sqlx::AssertSqlSafe(format!("select exists({HOLDER})")))
+        .bind(sqlx::postgres::types::Oid(LOCK.unsigned_abs()))
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(classify)?;
+    Ok(if is_held { Some(name(connection).await) } else { None })
+}
+
 /// The owner's name, or a word for it.
 pub(super) async fn name(connection: &mut PgConnection) -> String {
     match read(connection).await {

@@ -186,6 +186,25 @@ async fn free_index_name(
     Ok(oid(connection, &qualified, server).await?.is_none().then_some(EXPIRE_INDEX))
 }
 
+/// Whether a table is there.
+pub(super) async fn exists(
+    connection: &mut PgConnection,
+    quoted: &str,
+    server: &Server,
+) -> Result<bool, DatabaseError> {
+    Ok(oid(connection, quoted, server).await?.is_some())
+}
+
+/// The names of our own tables.
+pub(super) fn own_tables() -> impl Iterator<Item = &'static str> {
+    OWN_TABLES.iter().map(|(name, _)| *name)
+}
+
+/// The schema of a table, quoted: the one that it names, or the one that the role makes tables in.
+pub(super) fn schema_of(quoted: &str, server: &Server) -> String {
+    schemas(&[quoted.to_owned()]).pop_first().unwrap_or_else(|| quote(&server.schema))
+}
+
 async fn oid(connection: &mut PgConnection, quoted: &str, server: &Server) -> Result<Option<i64>, DatabaseError> {
     let found = sqlx::query_scalar("select to_regclass($1)::oid::bigint").bind(quoted).fetch_one(connection).await;
     found.map_err(|error| match (code(&error).as_deref(), schemas(&[quoted.to_owned()]).first()) {
@@ -215,14 +234,18 @@ async fn create(
         Some("42501") => DatabaseError::Unusable(format!(
             "cannot create the table {quoted}: {error}; grant create on schema {} to {}; \
              or run what `sojourn schema` prints",
-            schemas(&[quoted.to_owned()]).pop_first().unwrap_or_else(|| quote(&server.schema)),
+            schema_of(quoted, server),
             quote(&server.role)
         )),
         Some(_) | None => classify(error),
     })
 }
 
-async fn check_privileges(connection: &mut PgConnection, quoted: &str, server: &Server) -> Result<(), DatabaseError> {
+pub(super) async fn check_privileges(
+    connection: &mut PgConnection,
+    quoted: &str,
+    server: &Server,
+) -> Result<(), DatabaseError> {
     let missing: Vec<String> = sqlx::query_scalar(
         "select privilege from unnest($2::text[]) as privilege where not has_table_privilege($1::text, privilege)",
     )
@@ -249,7 +272,7 @@ struct Column {
 }
 
 /// Whether `expire` has a time zone; an error names the table and the column that does not fit.
-async fn check_session_table(
+pub(super) async fn check_session_table(
     connection: &mut PgConnection,
     quoted: &str,
     server: &mut Server,

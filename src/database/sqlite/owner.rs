@@ -5,7 +5,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sqlx::{Connection, SqliteConnection};
 
@@ -25,14 +25,27 @@ impl Drop for OwnerFile {
     }
 }
 
+/// The name of the server that owns a file, as it stands there; for `sojourn check`. Only a file whose owner was killed makes it
+/// ask for the lock, shared and for a moment.
+pub(super) fn holder(path: &Path) -> Option<String> {
+    let file = File::open(name_of(path)).ok()?;
+    let has_owner = file.metadata().is_ok_and(|metadata| metadata.len() > 0)
+        && matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
+    has_owner.then(|| read_name(&file))
+}
+
+/// The file with the lock.
+fn name_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-owner");
+    PathBuf::from(name)
+}
+
 impl OwnerFile {
     /// Takes the lock; the inner error is the name of the owner that has it. Makes the folder if it is missing.
     pub fn lock(path: &Path, identity: &str) -> Result<Result<Self, String>, DatabaseError> {
-        let mut name = path.as_os_str().to_owned();
-        name.push("-owner");
-        let fails = |error: std::io::Error| {
-            DatabaseError::Unusable(format!("cannot use {}: {error}", Path::new(&name).display()))
-        };
+        let name = name_of(path);
+        let fails = |error: std::io::Error| DatabaseError::Unusable(format!("cannot use {}: {error}", name.display()));
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(fails)?;
         }

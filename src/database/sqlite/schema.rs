@@ -63,6 +63,11 @@ pub(super) async fn prepare(
     Ok(())
 }
 
+/// The names of our own tables.
+pub(super) fn own_tables() -> impl Iterator<Item = &'static str> {
+    OWN_TABLES.iter().map(|(name, _)| *name)
+}
+
 fn session_ddl(name: &str) -> String {
     let index = if name == "session" { "IDX_session_expire".to_owned() } else { format!("{name}_expire_idx") };
     format!(
@@ -78,7 +83,8 @@ create index {index} on {table} (\"expire\");
     )
 }
 
-async fn exists(connection: &mut SqliteConnection, name: &str) -> Result<bool, DatabaseError> {
+/// Whether a table is there.
+pub(super) async fn exists(connection: &mut SqliteConnection, name: &str) -> Result<bool, DatabaseError> {
     sqlx::query_scalar("select exists (select 1 from sqlite_master where type = 'table' and name = ? collate nocase)")
         .bind(name)
         .fetch_one(connection)
@@ -105,7 +111,8 @@ async fn create(
 /// Name, declared type, whether a row must give it, and its place in the primary key.
 type Column = (String, String, bool, i64);
 
-async fn check_session_table(connection: &mut SqliteConnection, name: &str) -> Result<(), DatabaseError> {
+/// An error names the table and the column that does not fit.
+pub(super) async fn check_session_table(connection: &mut SqliteConnection, name: &str) -> Result<(), DatabaseError> {
     let columns: Vec<Column> = sqlx::query_as(
         "select name, lower(type), \"notnull\" <> 0 and dflt_value is null, pk from pragma_table_info(?)",
     )
