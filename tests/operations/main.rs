@@ -14,6 +14,7 @@ mod backups;
 mod check;
 mod http;
 mod logs;
+mod packaging;
 mod reload;
 mod sessions;
 mod systemd;
