@@ -147,11 +147,15 @@ fn session_tables_may_be_repeated_and_prefixes_may_be_empty_or_hold_an_equals_si
 }
 
 #[test]
-fn schema_takes_the_flags_on_either_side() {
-    for args in [["schema", "--database-url", "memory://"], ["--database-url", "memory://", "schema"]] {
-        match load_from(&args, &[], "") {
-            Ok(Command::Schema(loaded)) => assert!(loaded.settings.is_memory_only()),
-            other => panic!("expected schema, not {other:?}"),
+fn schema_and_check_take_the_flags_on_either_side() {
+    for word in ["schema", "check"] {
+        for args in [[word, "--database-url", "memory://"], ["--database-url", "memory://", word]] {
+            match (word, load_from(&args, &[], "")) {
+                ("schema", Ok(Command::Schema(loaded))) | ("check", Ok(Command::Check(loaded))) => {
+                    assert!(loaded.settings.is_memory_only());
+                }
+                other => panic!("expected {word}, not {other:?}"),
+            }
         }
     }
 }

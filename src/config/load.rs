@@ -73,7 +73,7 @@ impl ConfigError {
         match self {
             Self::Usage(_) => true,
             Self::Invalid { place, .. } | Self::Unknown { place, .. } => place.starts_with("--"),
-            Self::File(_) | Self::PasswordFile(_) | Self::NoStateDirectory => false,
+            Self::File(_) | Self::SecretFile { .. } | Self::NoStateDirectory => false,
         }
     }
 }

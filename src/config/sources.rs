@@ -87,9 +87,11 @@ impl Sources {
     pub fn rewrite(&mut self, in_force: &Settings) -> Result<Vec<&'static str>, RewriteError> {
         let path = self.file.as_ref().ok_or(RewriteError::NoFile)?;
         let values = self.changed(in_force);
-        if self.read.requirepass_file.is_some() && values.iter().any(|(row, _)| row.name == "requirepass") {
-            let advice = "the password stands in the file that requirepass-file names; change it there";
-            return Err(RewriteError::Failed(advice.to_owned()));
+        let is_changed = |name: &str| values.iter().any(|(row, _)| row.name == name);
+        let of_files = [("requirepass", &self.read.requirepass_file), ("metrics-token", &self.read.metrics_token_file)];
+        if let Some((name, _)) = of_files.iter().find(|(name, file)| file.is_some() && is_changed(name)) {
+            let advice = format!("{name} stands in the file that {name}-file names; change it there");
+            return Err(RewriteError::Failed(advice));
         }
         let failed = |error: std::io::Error| RewriteError::Failed(reason(&error));
         // A link stays one: what it points to is written.

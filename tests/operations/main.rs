@@ -12,6 +12,7 @@ mod support;
 mod agreement;
 mod backups;
 mod check;
+mod dashboards;
 mod http;
 mod logs;
 mod packaging;

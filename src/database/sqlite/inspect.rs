@@ -71,7 +71,7 @@ fn room(folder: &Path) -> Finding {
             let mebibytes = free / (1024 * 1024);
             match free {
                 0 => Finding::fault(DATABASE, format!("the disk of {shown} is full; make room")),
-                ..ROOM_BYTES_MIN => {
+                1..ROOM_BYTES_MIN => {
                     Finding::warning(DATABASE, format!("the disk of {shown} has only {mebibytes} MiB left; make room"))
                 }
                 _ => Finding::good(DATABASE, format!("the disk of {shown} has {mebibytes} MiB left")),
