@@ -296,8 +296,7 @@ impl Database for Memory {
         let store = self.store.lock();
         let homes = self.session_tables.homes().map(|(home, table)| (home, table.table.as_str()));
         let figures = |(wanted, table): (Home, &str)| {
-            let ended =
-                |(id, (_, end)): &(&RecordId, &(_, Expiry))| id.home == wanted && *end < Expiry::at_ms(now_ms);
+            let ended = |(id, (_, end)): &(&RecordId, &(_, Expiry))| id.home == wanted && *end < Expiry::at_ms(now_ms);
             let count = store.records.iter().filter(ended).count() as u64;
             TableFigures {
                 table: table.to_owned(),

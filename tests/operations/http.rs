@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use super::postgres::PostgresServer;
 use super::support::http::{ask, connect, get, send, series};
 use super::support::proxy::Proxy;
-use super::support::server::{Server, free_port, is_ok, wait_until};
+use super::support::server::{Server, free_port, is_ok, run_to_end, wait_until};
 
 const TOKEN: &str = "a-token-for-tests";
 const BEARER: &str = "Authorization: Bearer a-token-for-tests";
@@ -54,6 +54,16 @@ fn each_path_answers_what_it_is_for_and_no_other() {
     assert_eq!(metrics.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     assert_eq!(get(port, "/healthz").expect("a page").json()["alive"], true);
     assert_eq!(get(port, "/readyz").expect("a page").json()["ready"], true);
+}
+
+#[test]
+fn a_port_that_is_taken_ends_the_start_if_somebody_chose_it() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("its address").to_string();
+    let (code, log) = run_to_end("memory://", &["--metrics-addr", &address]);
+    assert_eq!(code, Some(1), "{log}");
+    let sentence = format!("sojourn: metrics-addr: cannot serve metrics on {address}: ");
+    assert!(log.lines().any(|line| line.starts_with(&sentence)), "{log}");
 }
 
 #[test]

@@ -9,11 +9,13 @@ const NONE: &[(&str, &str, &str)] = &[
     ("Clients", "clients_in_timeout_table", "0"),
     // Each thread has a Lua of its own, which is not asked; there are no functions.
     ("Memory", "used_memory_lua", "0"),
+    ("Memory", "used_memory_lua_human", "0B"),
     ("Memory", "used_memory_vm_eval", "0"),
     ("Memory", "number_of_functions", "0"),
     ("Memory", "number_of_libraries", "0"),
     ("Memory", "used_memory_vm_functions", "0"),
     ("Memory", "used_memory_vm_total", "0"),
+    ("Memory", "used_memory_vm_total_human", "0B"),
     ("Memory", "used_memory_functions", "0"),
     ("Memory", "allocator_rss_ratio", "1.00"),
     ("Memory", "allocator_rss_bytes", "0"),
