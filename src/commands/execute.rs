@@ -292,7 +292,11 @@ fn over_keys(
             Lock::Keys(&keys, access(row))
         }
         KeyPositions::Shards => Lock::Shards,
-        KeyPositions::All => Lock::All,
+        KeyPositions::All => {
+            // What has ended goes shard by shard, so that nobody waits for that while all is locked.
+            app.keyspace.expire();
+            Lock::All
+        }
     };
     let mut locked = app.keyspace.lock(&lock, client.database, now_ms);
     if matches!((place, lock), (Place::AtOnce, Lock::Shards)) {

@@ -333,7 +333,7 @@ pub const ROWS: &[Row] = &[
         name: "prune-interval",
         syntax: Syntax::Duration { min_ms: 100, max_ms: 86_400_000 },
         default: "60s",
-        help: "how often expired records are deleted from the database",
+        help: "how often expired records are deleted from the database, varied by up to a quarter",
         changes: Changes::AnyTime,
         apply: |settings, given| put(&mut settings.prune_interval, given.duration()),
         show: |settings| show_duration(settings.prune_interval),

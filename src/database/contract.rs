@@ -81,7 +81,7 @@ impl Owner {
         }
     }
 
-    async fn work(&mut self, work: BatchWork) -> Result<Committed, DatabaseError> {
+    pub(super) async fn work(&mut self, work: BatchWork) -> Result<Committed, DatabaseError> {
         self.number += 1;
         self.database.commit(&Batch { number: self.number, work }).await
     }

@@ -5,6 +5,7 @@
 mod locks;
 mod outage;
 mod parked;
+mod prune;
 mod upkeep;
 
 use std::collections::HashSet;
@@ -16,6 +17,7 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use self::parked::Parked;
+use self::prune::Sweeps;
 use super::batch::{Done, Reach, batch_work};
 use super::unit::{Outcome, Unit, Work};
 use super::write_through::{BatchLimits, Memory, Status, TakenBack, WriteThrough};
@@ -93,7 +95,7 @@ pub struct Writer {
     epoch: i64,
     last_batch: i64,
     last_commit: Instant,
-    last_prune: Instant,
+    sweeps: Sweeps,
     last_touches: Instant,
     /// What is left of a batch that was split: a stack, the next to be sent is the last.
     chunks: Vec<Vec<Unit>>,
@@ -131,7 +133,7 @@ impl Writer {
             epoch,
             last_batch,
             last_commit: now,
-            last_prune: now,
+            sweeps: Sweeps::default(),
             last_touches: now,
             chunks: Vec::new(),
             parked: Parked::default(),
@@ -168,9 +170,7 @@ impl Writer {
             self.last_touches = Instant::now();
             self.flush_touches(self.clock.now_ms()).await?;
         }
-        if self.last_prune.elapsed() >= self.settings.prune.borrow().interval || self.through.is_prune_asked() {
-            self.prune().await?;
-        }
+        self.prune().await?;
         if self.last_commit.elapsed() >= HEARTBEAT {
             // Only its outcome matters: a renewal that fails has told the outage or the new owner already.
             let _ = self.commit_whole(BatchWork::Changes(Vec::new()), &mut Vec::new()).await?;

@@ -52,6 +52,10 @@ const EXPIRE_TICK: Duration = Duration::from_millis(100);
 /// The same where somebody is to be told of each key as it ends.
 const EXPIRE_TICK_TOLD: Duration = Duration::from_millis(10);
 
+/// How long the expiry works without a pause, and how long it pauses: as much of a processor as Redis gives to it, a quarter.
+const EXPIRE_SLICE: Duration = Duration::from_millis(1);
+const EXPIRE_PAUSE: Duration = Duration::from_millis(3);
+
 /// How often the files of TLS are looked at: a few pages that the kernel has in memory.
 const CERTIFICATES_TICK: Duration = Duration::from_secs(2);
 
@@ -287,14 +291,25 @@ async fn expire(app: Arc<App>, mut ticks: Ticks) {
     let mut watchdog = Watchdog::new();
     while ticks.next().await {
         if app.write_through.status() != Status::Loading {
-            let begun = Instant::now();
-            app.keyspace.expire();
-            app.metrics.latency.note(Event::ExpireCycle, begun.elapsed(), &app.clock);
+            expire_all(&app, &ticks).await;
             app.keyspace.watches.sweep();
         }
         watchdog.sign();
         let is_told = app.keyspace.events.classes().wants(EventClass::Expired);
         ticks.follow(if is_told { EXPIRE_TICK_TOLD } else { EXPIRE_TICK });
+    }
+}
+
+/// Lets all go that has ended, slice by slice, so that those who serve have the processors in between.
+async fn expire_all(app: &App, ticks: &Ticks) {
+    let mut from = Some(0);
+    while let Some(shard) = from.filter(|_| !*ticks.stopping.borrow()) {
+        let begun = Instant::now();
+        from = app.keyspace.expire_slice(shard, EXPIRE_SLICE);
+        app.metrics.latency.note(Event::ExpireCycle, begun.elapsed(), &app.clock);
+        if from.is_some() {
+            tokio::time::sleep(EXPIRE_PAUSE).await;
+        }
     }
 }
 

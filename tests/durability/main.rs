@@ -25,6 +25,7 @@ mod outages;
 mod owners;
 mod power;
 mod privileges;
+mod prunes;
 mod psql;
 mod queue;
 mod refusals;

@@ -29,6 +29,12 @@ impl Psql {
         Self(child)
     }
 
+    /// Ends the transaction with what it did.
+    pub fn commit(mut self) {
+        self.0.stdin.as_mut().expect("its input").write_all(b"commit;\n").expect("a psql that reads");
+        self.end();
+    }
+
     /// Ends the transaction without a change.
     pub fn end(mut self) {
         drop(self.0.stdin.take());

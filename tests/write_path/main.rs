@@ -11,6 +11,7 @@ mod locks;
 mod memory;
 mod numbers;
 mod outages;
+mod prunes;
 mod sights;
 mod tickets;
 mod touches;
@@ -57,8 +58,8 @@ fn settings() -> DatabaseSettings {
 }
 
 /// For a writer that deletes expired records this often.
-fn pruning_every(interval: Duration, write_timeout: Duration) -> WriterSettings {
-    WriterSettings { write_timeout, prune: watch::channel(Prune { interval, batch: 1_000 }).1 }
+fn pruning_every(interval: Duration, batch: u32, write_timeout: Duration) -> WriterSettings {
+    WriterSettings { write_timeout, prune: watch::channel(Prune { interval, batch }).1 }
 }
 
 impl Rig {
@@ -77,12 +78,17 @@ impl Rig {
     }
 
     async fn with(database: Arc<Memory>, write_timeout: Duration, everysec: bool) -> Self {
-        Self::writing(database, pruning_every(Duration::from_secs(3_600), write_timeout), everysec).await
+        Self::writing(database, pruning_every(Duration::from_secs(3_600), 1_000, write_timeout), everysec).await
     }
 
     /// That deletes expired records in each turn of its writer.
     async fn pruning() -> Self {
-        let settings = pruning_every(Duration::ZERO, 10 * PATIENCE);
+        Self::pruning_by(1_000).await
+    }
+
+    /// The same, so many records at a time.
+    async fn pruning_by(batch: u32) -> Self {
+        let settings = pruning_every(Duration::from_millis(1), batch, 10 * PATIENCE);
         Self::writing(Arc::new(Memory::open(&self::settings())), settings, false).await
     }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::database::contract::fixtures::OfSqlite;
 use crate::database::contract::{Fixture, Owner, put, session, settings};
-use crate::database::{Change, SessionTables};
+use crate::database::{BatchWork, Change, SessionTables};
 
 const LATER: Expiry = Expiry::at_ms(4_102_444_800_123);
 
@@ -66,6 +66,30 @@ async fn json_and_date_functions_work_on_sessions() {
     .await
     .unwrap();
     assert_eq!(found, (7, "2025-12-31 23:59:59".to_owned(), "2025-12-31 23:59:59.999".to_owned()));
+}
+
+#[tokio::test]
+async fn a_touch_by_sql_from_outside_wins_over_a_prune() {
+    let fixture = OfSqlite::new();
+    let mut owner = Owner::of(fixture.open("test:1")).await;
+    let (ended, now_ms) = (Expiry::at_ms(1_767_225_599_999), 1_767_225_600_000);
+    owner
+        .commit(vec![put(session("sess:touched"), b"{}", ended), put(session("sess:old"), b"{}", ended)])
+        .await
+        .unwrap();
+    let mut outside = SqliteConnection::connect(&fixture.url()).await.unwrap();
+    sqlx::query("begin immediate").execute(&mut outside).await.unwrap();
+    let touch = "update session set expire = '2030-01-01 00:00:00.000' where sid = 'touched'";
+    sqlx::query(touch).execute(&mut outside).await.unwrap();
+    let prune = owner.work(BatchWork::Prune { before_ms: now_ms, limit: 10 });
+    let (pruned, _) = tokio::join!(prune, async {
+        // The prune waits for the file meanwhile.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        sqlx::query("commit").execute(&mut outside).await.unwrap()
+    });
+    assert_eq!(pruned.unwrap().pruned, 1);
+    let left: Vec<String> = sqlx::query_scalar("select sid from session").fetch_all(&mut outside).await.unwrap();
+    assert_eq!(left, ["touched"]);
 }
 
 #[tokio::test]

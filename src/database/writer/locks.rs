@@ -17,11 +17,12 @@ const ASK_AGAIN: Duration = Duration::from_millis(20);
 impl Writer {
     /// How long to wait for work at most.
     pub(super) fn pause(&self) -> Duration {
-        match (self.parked.is_empty(), self.through.is_stopping()) {
+        let pause = match (self.parked.is_empty(), self.through.is_stopping()) {
             (false, _) => self.next_try.saturating_duration_since(Instant::now()),
             (true, false) => TOUCH_TICK,
             (true, true) => Duration::ZERO,
-        }
+        };
+        pause.min(self.until_prune())
     }
 
     /// Sets units aside whose batch met a lock. Whose it is will be asked at the end of this turn, and the others sent again.

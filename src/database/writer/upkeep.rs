@@ -1,9 +1,9 @@
-//! What the writer does besides the units: it writes the touches that are due and deletes expired records.
+//! What the writer does besides the units: it writes the touches that are due.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use tracing::{error, info};
+use tracing::error;
 
 use super::{BATCH_CHANGES_MAX, Ended, Writer};
 use crate::database::write_through::TouchWrite;
@@ -24,9 +24,6 @@ enum Flushed {
     /// They met a lock that no commit gets past, as of a whole table.
     None,
 }
-
-/// No touch lags further, whatever `touch-interval` was set to meanwhile.
-const TOUCH_LAG_MAX_MS: i64 = 3_600_000;
 
 impl Writer {
     /// Writes the touches that are due at `now_ms`, batch by batch. Answers whether none of them stays in the queue.
@@ -110,49 +107,6 @@ impl Writer {
             self.through.metrics.touch_rows_written.add(touches.len() as u64);
             self.memory.touches_committed(touches, &done.missing);
         }))
-    }
-
-    /// Deletes expired records. A record whose longer life waits may look expired and is not: so the touches are flushed first,
-    /// and if one cannot be, or a unit sets an end, only what had ended before any of them came is deleted. The time is read
-    /// before that, so that a record whose longer life comes later has not ended at that time.
-    pub(super) async fn prune(&mut self) -> Result<(), Ended> {
-        self.last_prune = Instant::now();
-        let prune = *self.settings.prune.borrow();
-        self.through.note_prune_begun();
-        let now_ms = self.clock.now_ms();
-        let all_written = self.flush_touches(i64::MAX).await?;
-        let lag_ms = if all_written && self.parked.is_empty() && !self.through.sets_ends() { 0 } else { self.lag_ms() };
-        let before_ms = now_ms.saturating_sub(lag_ms);
-        let work = BatchWork::Prune { before_ms, limit: prune.batch };
-        let pruned = self.commit_whole(work, &mut Vec::new()).await?.ok().map(|done| done.pruned);
-        self.count_prune(pruned, now_ms);
-        if let Some(records @ 1..) = pruned {
-            info!(records, "expired records were deleted");
-            // More may be waiting: go on after the units that came meanwhile.
-            self.last_prune = Instant::now().checked_sub(prune.interval).unwrap_or(self.last_prune);
-        }
-        self.through.note_pruned(pruned);
-        Ok(())
-    }
-
-    /// Counts a prune of this moment; `None` is one that the database refused.
-    fn count_prune(&self, pruned: Option<u64>, now_ms: i64) {
-        let metrics = &self.through.metrics;
-        match pruned {
-            None => metrics.prunes_failed.increment(),
-            Some(records) => {
-                metrics.prunes.increment();
-                metrics.pruned_records.add(records);
-                metrics.last_prune_s.set(u64::try_from(now_ms / 1000).unwrap_or(0));
-            }
-        }
-    }
-
-    /// How far the end of a record may lie behind the one that a touch or a unit will give it: a unit is queued while the key
-    /// lives, and a touch of it may lag then.
-    fn lag_ms(&self) -> i64 {
-        let waited_ms = i64::try_from(self.through.behind().as_millis()).unwrap_or(i64::MAX);
-        TOUCH_LAG_MAX_MS.saturating_add(waited_ms)
     }
 }
 

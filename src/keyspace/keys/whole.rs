@@ -49,7 +49,7 @@ impl Keys<'_> {
     /// changes between the two would be counted and not waited for.
     pub fn count(&mut self) -> usize {
         self.see_all();
-        for number in self.keyspace.shards_due(self.now_ms) {
+        for number in self.keyspace.shards_due(self.now_ms, 0) {
             self.keyspace.expire_shard(number, &mut self.locked, self.now_ms);
         }
         self.keyspace.counts.keys(self.database).saturating_sub(self.ended_but_pending())
@@ -62,7 +62,7 @@ impl Keys<'_> {
             slot.database() == database && slot.life().is_some() && slot.live(now_ms).is_none()
         };
         let count = |number| self.locked.shard(number).map_or(0, |shard| shard.iter().filter(ended).count());
-        self.keyspace.shards_due(now_ms).map(count).sum()
+        self.keyspace.shards_due(now_ms, 0).map(count).sum()
     }
 
     /// The number of scan steps; a SCAN cursor is a step, below 2^31.
