@@ -14,6 +14,8 @@ mod side_by_side;
 mod postgres;
 #[path = "../../tests/support/mod.rs"]
 mod support;
+#[path = "../stage/mod.rs"]
+mod stage;
 
 use std::process::ExitCode;
 

@@ -1,11 +1,9 @@
 //! Each contestant under each load, round after round, and a report of it. What is compared runs one after the other
 //! under the same load, and ratios are taken within a round, so that what changes on the machine meanwhile falls on all.
 
-mod charts;
 mod contestants;
 mod generator;
 mod loads;
-mod machine;
 mod measuring;
 mod options;
 mod ratios;
@@ -19,16 +17,15 @@ use std::ffi::OsString;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use self::machine::{FileSystem, Machine};
 use self::measuring::Record;
 use self::options::Options;
 use self::report::Report;
 use self::round::Round;
 use crate::postgres::PostgresServer;
+pub use crate::stage::Result;
+use crate::stage::machine::{self, FileSystem, Machine};
+use crate::stage::servers::POSTGRES;
 use crate::support::processors::{OTHER_WORK_MAX, busy_cores};
-
-/// What can go wrong ends the run with one sentence.
-pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
 /// Reads the command line, measures, prints the tables and writes the report.
 ///
@@ -44,7 +41,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<()> {
     }
     let data = tempfile::Builder::new().prefix("data-").tempdir_in(&options.data)?;
     machine::open_to_postgres(data.path())?;
-    let postgres = PostgresServer::start_in(data.path(), contestants::POSTGRES);
+    let postgres = PostgresServer::start_in(data.path(), POSTGRES);
     let mut machine = Machine::describe(data.path(), &file_system, &postgres)?;
     let steps = loads::steps(&options.loads);
     let bar = progress(u64::from(options.rounds) * (steps.len() as u64 + 1) * options.contestants.len() as u64);

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 
 use super::Result;
-use super::contestants::session::{PREFIX, RANDOM, TTL_SECONDS, random_value};
 use super::generator::{Latencies, Seen};
 use super::loads::Command;
+use crate::stage::session::{PREFIX, RANDOM, TTL_SECONDS, random_value};
 use crate::support::process::dying_with_us;
 
 /// No measurement takes longer, in seconds.

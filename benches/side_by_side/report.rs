@@ -2,17 +2,19 @@
 
 use std::fs;
 
-use super::charts::{self, Group, number_text};
-use super::contestants::session::{PREFIX, VALUE_BYTES};
 use super::contestants::store::POOL;
 use super::contestants::{AGED_SHARE, AGED_TIMES, Kind};
 use super::generator::{LANES, UNDER_WAY};
 use super::loads::{LOAD_SHARE, Step, WEB_RATE};
-use super::machine::Machine;
 use super::measuring::{Metric, Record};
 use super::options::Options;
+use super::ratios;
 use super::targets::TARGETS;
-use super::{Result, ratios};
+use crate::stage::Result;
+use crate::stage::charts::{self, Group, number_text};
+use crate::stage::machine::Machine;
+use crate::stage::session::{PREFIX, VALUE_BYTES};
+use crate::stage::tables::table;
 
 /// Whose ratios to all others are shown.
 const OURS: Kind = Kind::SojournPostgres;
@@ -214,34 +216,9 @@ fn titles() -> Vec<&'static str> {
 fn missing() -> String {
     "–".to_owned()
 }
-
-/// A Markdown table whose columns stand below each other, so that it can be read on a terminal too.
-fn table(head: &[&str], rows: &[Vec<String>]) -> String {
-    let length = |text: &str| text.chars().count();
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| length(cell));
-        cells.chain([length(head[column]), 1]).max().unwrap_or_default()
-    };
-    let widths: Vec<_> = (0..head.len()).map(width).collect();
-    let line = |cells: Vec<&str>| {
-        let padded =
-            cells.iter().zip(&widths).map(|(cell, width)| format!("{cell}{}", " ".repeat(width - length(cell))));
-        format!("| {} |\n", padded.collect::<Vec<_>>().join(" | "))
-    };
-    let rule = widths.iter().map(|width| "-".repeat(width + 2)).collect::<Vec<_>>().join("|");
-    let body: String = rows.iter().map(|row| line(row.iter().map(String::as_str).collect())).collect();
-    format!("{}|{rule}|\n{body}", line(head.to_vec()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_table_has_even_columns() {
-        let rows = vec![vec!["µs".to_owned(), "1".to_owned()], vec!["a".to_owned(), "–".to_owned()]];
-        assert_eq!(table(&["", "ab"], &rows), "|    | ab |\n|----|----|\n| µs | 1  |\n| a  | –  |\n");
-    }
 
     #[test]
     fn what_is_drawn_is_measured() {

@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, watch};
 
-use super::session::{VALUE_BYTES, value};
+use crate::stage::session::{VALUE_BYTES, value};
 
 /// What the names of its threads start with, so that their processor time can be told from the generator's.
 pub const THREADS: &str = "echo-";

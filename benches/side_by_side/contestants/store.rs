@@ -10,8 +10,8 @@ use sqlx::postgres::{PgArgumentBuffer, PgPool, PgPoolOptions, PgTypeInfo};
 use sqlx::{Encode, Postgres, Row, Type};
 use tokio::runtime::Runtime;
 
-use super::session::{TTL_SECONDS, sid, value};
 use crate::side_by_side::Result;
+use crate::stage::session::{TTL_SECONDS, sid, value};
 
 /// The connections of the pool.
 pub const POOL: u32 = 10;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::visits::Visit;
 use super::{REPLY_TIMEOUT, Tally};
 use crate::side_by_side::Result;
-use crate::side_by_side::contestants::session::{PREFIX, TTL_SECONDS, login_sid, sid, value};
+use crate::stage::session::{PREFIX, TTL_SECONDS, login_sid, sid, value};
 
 /// How often a reader that has nothing to read looks whether all is said.
 const LOOK: Duration = Duration::from_millis(20);

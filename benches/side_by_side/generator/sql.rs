@@ -13,9 +13,9 @@ use super::pacing::Schedule;
 use super::visits::{Visit, Visits};
 use super::{LANES, Seen, Tally, UNDER_WAY};
 use crate::side_by_side::Result;
-use crate::side_by_side::contestants::session::{login_sid, sid, value};
 use crate::side_by_side::contestants::store::{Statements, Store};
 use crate::side_by_side::loads::Command;
+use crate::stage::session::{login_sid, sid, value};
 
 /// What the callers of a load have in common.
 #[derive(Clone)]

@@ -1,4 +1,4 @@
-//! Bars as SVG: rectangles and words, for which a library of charts would be more to configure than this is to read.
+//! Bars and lines as SVG: rectangles, strokes and words, for which a library of charts would be more to configure than this is to read.
 
 use std::fmt::Write;
 
@@ -28,15 +28,7 @@ pub fn bars(title: &str, unit: &str, groups: &[Group]) -> String {
     let end = scale_end(numbers.fold(0.0, f64::max));
     let bar_count: usize = groups.iter().map(|group| group.bars.len()).sum();
     let height = TOP + groups.len() as f64 * GROUP_GAP + bar_count as f64 * (BAR_HEIGHT + BAR_GAP);
-    let mut svg = format!(
-        r##"<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="13">
-<rect width="100%" height="100%" fill="#ffffff"/>
-<text x="16" y="28" font-size="17" font-weight="bold">{}</text>
-<text x="16" y="46" fill="#666666">{}</text>
-"##,
-        escaped(title),
-        escaped(unit)
-    );
+    let mut svg = head(title, unit, height);
     let mut y = TOP;
     for group in groups {
         // Writing to a string cannot fail.
@@ -62,6 +54,74 @@ fn bar(svg: &mut String, y: f64, name: &str, colour: &str, number: f64, share: f
         LEFT + width + 6.0,
         number_text(number)
     );
+}
+
+/// One line of a chart.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// Its name.
+    pub name: String,
+    /// Its place in the row of colours.
+    pub colour: usize,
+    /// Its points, from left to right.
+    pub points: Vec<(f64, f64)>,
+}
+
+const LINES_HEIGHT: f64 = 420.0;
+/// The corners of the plane that lines are drawn on: left, right, top, bottom.
+const PLANE: [f64; 4] = [90.0, WIDTH - 30.0, 90.0, LINES_HEIGHT - 40.0];
+
+/// A chart of lines; the vertical scale starts at 0, the horizontal one where the first point is.
+pub fn lines(title: &str, unit: &str, lines: &[Line]) -> String {
+    let points = || lines.iter().flat_map(|line| line.points.iter().copied());
+    let from = points().map(|(x, _)| x).fold(f64::INFINITY, f64::min).min(0.0);
+    let to = points().map(|(x, _)| x).fold(from + f64::MIN_POSITIVE, f64::max);
+    let end = scale_end(points().map(|(_, y)| y).fold(0.0, f64::max));
+    let [left, right, top, bottom] = PLANE;
+    let place =
+        |(x, y): (f64, f64)| (left + (x - from) / (to - from) * (right - left), bottom - y / end * (bottom - top));
+    let mut svg = head(title, unit, LINES_HEIGHT);
+    for part in 0..=4 {
+        let share = f64::from(part) / 4.0;
+        let (x, y) = (left + share * (right - left), bottom - share * (bottom - top));
+        let _ = writeln!(
+            svg,
+            r##"<line x1="{left}" y1="{y:.0}" x2="{right}" y2="{y:.0}" stroke="#dddddd"/><text x="{:.0}" y="{:.0}" text-anchor="end">{}</text><text x="{x:.0}" y="{:.0}" text-anchor="middle">{}</text>"##,
+            left - 8.0,
+            y + 4.0,
+            number_text(end * share),
+            bottom + 20.0,
+            number_text(from + (to - from) * share)
+        );
+    }
+    for (number, line) in lines.iter().enumerate() {
+        let colour = COLOURS[line.colour % COLOURS.len()];
+        let places = line.points.iter().copied().map(place);
+        let path: Vec<String> = places.map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+        let x = left + number as f64 * (right - left) / lines.len() as f64;
+        let _ = writeln!(
+            svg,
+            r#"<polyline points="{}" fill="none" stroke="{colour}" stroke-width="2"/><rect x="{x:.0}" y="62" width="14" height="10" fill="{colour}"/><text x="{:.0}" y="72">{}</text>"#,
+            path.join(" "),
+            x + 20.0,
+            escaped(&line.name)
+        );
+    }
+    svg.push_str("</svg>\n");
+    svg
+}
+
+/// The beginning of a chart: its ground, its title and its unit.
+fn head(title: &str, unit: &str, height: f64) -> String {
+    format!(
+        r##"<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="13">
+<rect width="100%" height="100%" fill="#ffffff"/>
+<text x="16" y="28" font-size="17" font-weight="bold">{}</text>
+<text x="16" y="46" fill="#666666">{}</text>
+"##,
+        escaped(title),
+        escaped(unit)
+    )
 }
 
 /// Three digits, and thousands apart.
@@ -119,5 +179,14 @@ mod tests {
         let svg = bars("t", "u", &[group]);
         assert_eq!(svg.matches("<rect").count(), 3, "the ground and two bars");
         assert!(svg.contains("a &lt; b") && svg.contains(r#"width="540.0""#) && svg.contains(r#"width="270.0""#));
+    }
+
+    #[test]
+    fn lines_go_from_their_first_point_to_their_last_on_one_scale() {
+        let line =
+            |name: &str, points: &[(f64, f64)]| Line { name: name.to_owned(), colour: 0, points: points.to_vec() };
+        let svg = lines("t", "u", &[line("one", &[(0.0, 0.0), (10.0, 10.0)]), line("two", &[(5.0, 5.0)])]);
+        assert!(svg.contains(r#"points="90.0,380.0 870.0,90.0""#), "{svg}");
+        assert!(svg.contains(r#"points="480.0,235.0""#) && svg.matches("<polyline").count() == 2, "{svg}");
     }
 }

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::Result;
-use super::contestants::{POSTGRES, REDIS};
+use super::servers::{POSTGRES, REDIS};
 use crate::postgres::PostgresServer;
 
 /// Writes whose flush is timed.

@@ -1,0 +1,207 @@
+//! The load: sessions that are written in pipelines, and readers whose requests leave at fixed times, whatever the server
+//! does, so that a pause shows in all the requests that fall into it.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+
+use crate::stage::Result;
+use crate::stage::session::value;
+use crate::support::process::dying_with_us;
+use crate::support::resp::{Connection, Frame, encode};
+
+/// Requests of one pipeline.
+const PIPELINE: u32 = 500;
+
+/// The key of a session: 37 bytes, as connect-redis makes them of express-session's 32.
+pub fn key(number: u32) -> String {
+    format!("sess:{number:032}")
+}
+
+/// When the sessions end.
+#[derive(Clone, Copy, Debug)]
+pub enum End {
+    /// A day after they are written.
+    Tomorrow,
+    /// Within the second that begins at this time, in Unix milliseconds.
+    SecondFrom(u64),
+}
+
+/// The request that writes a session.
+fn set(number: u32, value: &str, end: End) -> Vec<u8> {
+    match end {
+        End::Tomorrow => encode(&["SET", &key(number), value, "EX", "86400"]),
+        End::SecondFrom(ms) => {
+            let end = (ms + u64::from(number % 1_000)).to_string();
+            encode(&["SET", &key(number), value, "PXAT", &end])
+        }
+    }
+}
+
+/// Writes sessions, at most so many a second if a rate is given.
+///
+/// # Errors
+/// When a write is refused.
+pub fn fill(
+    address: SocketAddr,
+    numbers: std::ops::Range<u32>,
+    end: End,
+    rate: Option<f64>,
+    content: impl Fn(u32) -> String,
+) -> Result<()> {
+    let mut connection = Connection::open(address)?;
+    let begun = Instant::now();
+    let first = numbers.start;
+    for start in numbers.clone().step_by(PIPELINE as usize) {
+        if let Some(rate) = rate {
+            let due = Duration::from_secs_f64(f64::from(start - first) / rate);
+            std::thread::sleep(due.saturating_sub(begun.elapsed()));
+        }
+        let chunk = start..numbers.end.min(start + PIPELINE);
+        let requests: Vec<u8> = chunk.clone().flat_map(|number| set(number, &content(number), end)).collect();
+        connection.send(&requests)?;
+        for _ in chunk {
+            let reply = connection.read()?;
+            if reply != Frame::Line(b'+', b"OK".to_vec()) {
+                return Err(format!("a SET was answered by {reply:?}").into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The usual value of a session.
+pub fn plain(number: u32) -> String {
+    value(u64::from(number))
+}
+
+/// A reader whose GETs leave at a fixed rate.
+#[derive(Clone, Copy, Debug)]
+pub struct Reader {
+    /// Whom it asks.
+    pub address: SocketAddr,
+    /// GETs a second.
+    pub rate: f64,
+    /// Of the sessions from this number on.
+    pub first: u32,
+    /// So many.
+    pub count: u32,
+    /// The latencies are kept apart for each of these.
+    pub slice: Duration,
+}
+
+/// Latencies in microseconds, slice by slice.
+#[derive(Clone, Debug)]
+pub struct Latencies {
+    /// The length of a slice.
+    pub slice: Duration,
+    /// Those whose request was due within the slice.
+    pub slices: Vec<Histogram<u64>>,
+}
+
+/// Latencies above ten minutes are none of a server that works.
+const LATENCY_US_MAX: u64 = 600_000_000;
+
+fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LATENCY_US_MAX, 3).expect("bounds that are in order")
+}
+
+impl Reader {
+    /// Reads until it is told to stop. The latency of a request counts from when it was due.
+    ///
+    /// # Errors
+    /// When a GET is not answered by a value.
+    pub fn run(&self, stop: &AtomicBool) -> Result<Latencies> {
+        let mut connection = Connection::open(self.address)?;
+        let mut latencies = Latencies { slice: self.slice, slices: Vec::new() };
+        let (begun, mut sent) = (Instant::now(), 0_u64);
+        while !stop.load(Ordering::Relaxed) {
+            let due = Duration::from_secs_f64(sent as f64 / self.rate);
+            wait_until(begun + due);
+            let number = self.first + (sent as u32).wrapping_mul(2_654_435_761) % self.count;
+            let reply = connection.call(&["GET", &key(number)])?;
+            if reply.bytes().is_none() {
+                return Err(format!("a GET of a living session was answered by {reply:?}").into());
+            }
+            latencies.note(due, begun.elapsed() - due);
+            sent += 1;
+        }
+        Ok(latencies)
+    }
+}
+
+/// Sleeps for most of the time and watches the clock for the rest: a sleep alone ends some 60 µs late.
+fn wait_until(due: Instant) {
+    const WATCHED: Duration = Duration::from_micros(100);
+    let left = due.saturating_duration_since(Instant::now());
+    if left > WATCHED {
+        std::thread::sleep(left - WATCHED);
+    }
+    while Instant::now() < due {
+        std::thread::yield_now();
+    }
+}
+
+impl Latencies {
+    fn note(&mut self, due: Duration, took: Duration) {
+        let slice = (due.as_secs_f64() / self.slice.as_secs_f64()) as usize;
+        while self.slices.len() <= slice {
+            self.slices.push(histogram());
+        }
+        let took_us = u64::try_from(took.as_micros()).unwrap_or(LATENCY_US_MAX);
+        self.slices[slice].saturating_record(took_us.max(1));
+    }
+
+    /// All of the slices within these seconds.
+    pub fn between(&self, from: f64, to: f64) -> Histogram<u64> {
+        let mut all = histogram();
+        for (number, slice) in self.slices.iter().enumerate() {
+            let at = number as f64 * self.slice.as_secs_f64();
+            if (from..to).contains(&at) {
+                // Both have the same bounds.
+                let _ = all.add(slice);
+            }
+        }
+        all
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Histogram<u64> {
+        self.between(0.0, f64::MAX)
+    }
+}
+
+/// Does something while a reader reads; answers what it did, and the latencies meanwhile.
+///
+/// # Errors
+/// When either fails.
+pub fn beside<T>(reader: Reader, act: impl FnOnce() -> Result<T>) -> Result<(T, Latencies)> {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let reading = scope.spawn(|| reader.run(&stop));
+        let done = act();
+        stop.store(true, Ordering::Relaxed);
+        let latencies = reading.join().map_err(|_| "the reader panicked")??;
+        Ok((done?, latencies))
+    })
+}
+
+/// GETs by redis-benchmark over so many sessions on 50 connections, one at a time on each; answers how many a second.
+///
+/// # Errors
+/// When it fails.
+pub fn get_by_benchmark(address: SocketAddr, sessions: u32, requests: u32) -> Result<f64> {
+    let numbers = [u32::from(address.port()), sessions, requests].map(|number| number.to_string());
+    let [port, sessions, requests_text] = &numbers;
+    let random = key(0).replacen(&"0".repeat(12), "", 1) + "__rand_int__";
+    let begun = Instant::now();
+    let output = dying_with_us("redis-benchmark")
+        .args(["-h", "127.0.0.1", "-p", port, "-c", "50", "-r", sessions, "-n", requests_text, "-q", "GET", &random])
+        .output()?;
+    if !output.status.success() {
+        return Err(format!("redis-benchmark: {}", String::from_utf8_lossy(&output.stderr)).into());
+    }
+    Ok(f64::from(requests) / begun.elapsed().as_secs_f64())
+}

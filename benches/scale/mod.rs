@@ -1,0 +1,51 @@
+//! What a large number of sessions costs: memory, the start, their common end, growth. Each section starts its own servers,
+//! one after the other, puts the same load on each, and gives its part of the report; none reports what it did not measure.
+
+mod load;
+mod options;
+mod report;
+mod sections;
+mod servers;
+
+use std::ffi::OsString;
+use std::time::Instant;
+
+use self::options::Options;
+use self::report::Report;
+use crate::postgres::PostgresServer;
+use crate::stage::Result;
+use crate::stage::machine::{self, FileSystem, Machine};
+use crate::stage::servers::POSTGRES;
+use crate::support::processors::{OTHER_WORK_MAX, busy_cores};
+
+/// Reads the command line, measures, prints the tables and writes the report.
+///
+/// # Errors
+/// When a server answers wrongly, or the data would not stand on a disk.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<()> {
+    let options = Options::read(arguments);
+    std::fs::create_dir_all(&options.data)?;
+    let file_system = FileSystem::of(&options.data)?;
+    if file_system.is_memory() && !options.smoke {
+        let (folder, kind) = (options.data.display(), file_system.kind);
+        return Err(format!("{folder} is on {kind}, which is no disk: choose another by --data").into());
+    }
+    let data = tempfile::Builder::new().prefix("data-").tempdir_in(&options.data)?;
+    machine::open_to_postgres(data.path())?;
+    let postgres = PostgresServer::start_in(data.path(), POSTGRES);
+    let mut machine = Machine::describe(data.path(), &file_system, &postgres)?;
+    let stage = servers::Stage { postgres: &postgres, data: data.path(), options: &options };
+    let (mut parts, mut other_work) = (Vec::new(), 0.0_f64);
+    for section in sections::ALL.into_iter().filter(|section| options.sections.contains(&section.name)) {
+        other_work = other_work.max(busy_cores()?);
+        let begun = Instant::now();
+        println!("{}: {}", section.name, section.about);
+        let mut part = (section.measure)(&stage)?;
+        part.seconds = begun.elapsed().as_secs_f64();
+        println!("{}", part.text());
+        parts.push((section, part));
+    }
+    let verdict = if other_work > OTHER_WORK_MAX { "; too much, these figures mean little" } else { "" };
+    machine.0.push(("other work", format!("at most {other_work:.2} processors, before each section{verdict}")));
+    Report { options: &options, machine: &machine, parts: &parts }.write()
+}

@@ -1,0 +1,138 @@
+//! Sessions that differ as real ones do, compressed in memory and not: how much smaller, and what a GET costs.
+
+use std::time::{Duration, Instant};
+
+use super::Section;
+use crate::scale::load::{End, fill, get_by_benchmark};
+use crate::scale::report::{Part, Wanted};
+use crate::scale::servers::{Server, Stage};
+use crate::stage::Result;
+use crate::stage::charts::number_text;
+
+/// The section.
+pub const SECTION: Section =
+    Section { name: "compression", about: "bytes a session and GETs a second with compressed values", measure };
+
+const MEMORY_MAX: f64 = 0.4;
+const THROUGHPUT_MIN: f64 = 0.9;
+/// The longest that the values may take to be compressed in the background.
+const COMPRESSED_WITHIN: Duration = Duration::from_secs(120);
+const ROUNDS: usize = 3;
+
+fn measure(stage: &Stage<'_>) -> Result<Part> {
+    let mut part = Part::new(
+        "JSON of 250 to 900 bytes as web frameworks write it, no two alike: user, roles, cart, CSRF token, flash messages, dates. GETs by \
+         redis-benchmark, 50 connections, one at a time on each, taken in turns; the median of the ratios.",
+    );
+    let sessions = stage.options.sessions / 4;
+    let url = |name: &str| format!("sqlite://{}", stage.data.join(name).display());
+    let compressed =
+        Server::sojourn(&url("compressed.db"), &["--durability", "everysec", "--maxmemory", "0"])?.ready()?;
+    if compressed.setting("compress-above")?.is_none() {
+        part.miss("all of it: this server has no setting `compress-above`");
+        return Ok(part);
+    }
+    let plain =
+        Server::sojourn(&url("plain.db"), &["--durability", "everysec", "--maxmemory", "0", "--compress-above", "0"])?
+            .ready()?;
+    let redis = Server::redis(&stage.data.join("compression-redis"), &["--appendonly", "no"])?.ready()?;
+    let all = [&compressed, &plain, &redis];
+    let mut bytes = Vec::new();
+    for server in all {
+        let empty = server.resident_bytes()?;
+        fill(server.address(), 0..sessions, End::Tomorrow, None, varied)?;
+        bytes.push(empty);
+    }
+    [&compressed, &plain].into_iter().try_for_each(Server::settle)?;
+    let share = wait_until_compressed(&compressed, sessions)?;
+    for (server, bytes) in all.iter().zip(&mut bytes) {
+        *bytes = (server.resident_bytes()? - *bytes) / f64::from(sessions);
+    }
+    let requests = if stage.options.quick { 50_000 } else { 300_000 };
+    let mut rates: Vec<[f64; 3]> = Vec::new();
+    for _ in 0..ROUNDS {
+        let mut round = [0.0; 3];
+        for (server, rate) in all.iter().zip(&mut round) {
+            *rate = get_by_benchmark(server.address(), sessions, requests)?;
+        }
+        rates.push(round);
+    }
+    let median = |number: &dyn Fn(&[f64; 3]) -> f64| {
+        let mut all: Vec<f64> = rates.iter().map(number).collect();
+        all.sort_by(f64::total_cmp);
+        all[all.len() / 2]
+    };
+    let row = |name: &str, at: usize| {
+        vec![
+            name.to_owned(),
+            number_text(bytes[at]),
+            number_text(bytes[at] / bytes[2]),
+            number_text(median(&|round| round[at])),
+        ]
+    };
+    let rows = vec![row("Sojourn", 0), row("Sojourn, `compress-above 0`", 1), row("redis", 2)];
+    part.table("Varied sessions", &["", "bytes a session", "over redis's", "GETs a second"], rows);
+    part.want("share of the values that were compressed", share, Wanted::AtLeast(0.9));
+    part.want("bytes a session with compressed values, over redis's", bytes[0] / bytes[2], Wanted::AtMost(MEMORY_MAX));
+    part.want(
+        "GETs a second of compressed values, over plain ones",
+        median(&|round| round[0] / round[1]),
+        Wanted::AtLeast(THROUGHPUT_MIN),
+    );
+    Ok(part)
+}
+
+/// Answers the share that is compressed in the end.
+fn wait_until_compressed(server: &Server, sessions: u32) -> Result<f64> {
+    let (begun, mut last) = (Instant::now(), -1.0);
+    loop {
+        std::thread::sleep(Duration::from_secs(3));
+        let now = server.info("compressed_values")?.unwrap_or(0.0);
+        if (now > 0.0 && now == last) || begun.elapsed() > COMPRESSED_WITHIN {
+            return Ok(now / f64::from(sessions));
+        }
+        last = now;
+    }
+}
+
+/// A session like no other one.
+fn varied(number: u32) -> String {
+    let mut random = fastrand::Rng::with_seed(u64::from(number));
+    let names = ["anna", "bruno", "chen", "dana", "emil", "fatima", "george", "hana", "ines", "jonas", "kofi", "lena"];
+    let goods = [
+        "espresso cups",
+        "desk lamp",
+        "running shoes",
+        "paperback",
+        "rain jacket",
+        "headphones",
+        "notebook",
+        "backpack",
+    ];
+    let name = names[random.usize(..names.len())];
+    let token: String = std::iter::repeat_with(|| random.alphanumeric()).take(32).collect();
+    let item = |random: &mut fastrand::Rng| {
+        let (sku, good) = (random.u32(10_000..99_999), goods[random.usize(..goods.len())]);
+        let cents = random.u32(100..20_000);
+        format!(
+            r#"{{"sku":"A-{sku}","name":"{good}","price":{}.{:02},"quantity":{}}}"#,
+            cents / 100,
+            cents % 100,
+            random.u8(1..5)
+        )
+    };
+    let items: Vec<String> = (0..random.usize(..6)).map(|_| item(&mut random)).collect();
+    let flash = if random.bool() { r#","flash":{"success":["Your profile has been saved."]}"# } else { "" };
+    format!(
+        r#"{{"cookie":{{"originalMaxAge":86400000,"expires":"2027-0{}-{:02}T{:02}:{:02}:00.000Z","secure":true,"httpOnly":true,"path":"/","sameSite":"lax"}},"passport":{{"user":{}}},"csrfToken":"{token}","profile":{{"name":"{name}","email":"{name}{}@example.com","roles":["user"{}],"locale":"en-GB"}},"lastSeen":{},"cart":[{}]{flash}}}"#,
+        random.u8(1..10),
+        random.u8(1..29),
+        random.u8(..24),
+        random.u8(..60),
+        random.u32(1..2_000_000),
+        random.u32(..10_000),
+        if random.u8(..8) == 0 { r#","editor""# } else { "" },
+        1_790_000_000_000_u64 + random.u64(..10_000_000_000),
+        items.join(","),
+    )
+}

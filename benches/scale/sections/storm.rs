@@ -1,0 +1,180 @@
+//! All sessions but a few end within the same second: are they gone on time, how soon is the database rid of them, and what
+//! do those notice who go on reading the few?
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use hdrhistogram::Histogram;
+
+use super::Section;
+use crate::scale::load::{End, Latencies, Reader, beside, fill, key, plain};
+use crate::scale::report::{Part, Wanted};
+use crate::scale::servers::{Server, Stage};
+use crate::stage::Result;
+use crate::stage::charts::{Line, lines, number_text};
+
+/// The section.
+pub const SECTION: Section = Section { name: "storm", about: "all sessions end within one second", measure };
+
+/// Sessions that live on and are read.
+const LIVING: u32 = 10_000;
+/// GETs a second.
+const RATE: f64 = 4_000.0;
+/// How long the calm is measured before the storm, in seconds.
+const CALM_S: f64 = 5.0;
+/// How long the reader goes on after the storm began, at least and at most.
+const STORM_S: (f64, f64) = (5.0, 60.0);
+/// The sessions written a second that a fill surely reaches, to know when they are to end.
+const FILLED_A_SECOND: f64 = 25_000.0;
+const SLICE: Duration = Duration::from_millis(250);
+/// The chart ends so many seconds after the storm began.
+const DRAWN_S: f64 = 15.0;
+/// The target is about p99 while the sessions leave memory and database.
+const P99_OVER_CALM_MAX: f64 = 2.0;
+
+/// What was seen of one server.
+#[derive(Debug)]
+struct Seen {
+    latencies: Latencies,
+    /// DBSIZE half a second after the last end, and whether a session was gone at its millisecond.
+    left: i64,
+    gone_on_time: bool,
+    /// Seconds after the storm began until memory and database were rid of them.
+    freed_s: Option<f64>,
+    pruned_s: Option<f64>,
+}
+
+fn measure(stage: &Stage<'_>) -> Result<Part> {
+    let sessions = stage.options.sessions;
+    let mut part = Part::new(
+        "One connection reads 10 000 living sessions, 4 000 GETs a second at fixed times, while all others end. Sojourn stands on \
+         PostgreSQL with `prune-interval 1s`.",
+    );
+    let database = stage.postgres.create_database();
+    let url = stage.postgres.url(&database);
+    let sojourn = Server::sojourn(&url, &["--durability", "everysec", "--prune-interval", "1s"])?.ready()?;
+    let ours = storm(&sojourn, sessions, true)?;
+    sojourn.stop()?;
+    stage.postgres.sql("postgres", &format!("drop database {database} with (force)"));
+    let redis = Server::redis(&stage.data.join("storm-redis"), &["--appendonly", "yes"])?.ready()?;
+    let theirs = storm(&redis, sessions, false)?;
+    drop(redis);
+    part.table("GET", &HEAD, vec![ours.row("Sojourn"), theirs.row("redis")]);
+    judge(&mut part, &ours, &theirs);
+    let title = "p99 of GET while all sessions end at 0 s";
+    let svg = lines(title, "microseconds over seconds", &[ours.line("Sojourn", 0), theirs.line("redis", 3)]);
+    part.charts.push(("storm", title, svg));
+    Ok(part)
+}
+
+const HEAD: [&str; 8] = [
+    "",
+    "calm p99, µs",
+    "storm p99, µs",
+    "storm p99.9, µs",
+    "worst, µs",
+    "freed after, s",
+    "pruned after, s",
+    "DBSIZE",
+];
+
+fn judge(part: &mut Part, ours: &Seen, theirs: &Seen) {
+    let p99 = |histogram: Histogram<u64>| histogram.value_at_quantile(0.99) as f64;
+    let (calm, storm, redis) = (p99(ours.calm()), p99(ours.storm()), p99(theirs.storm()));
+    part.want("p99 of GET in the storm, over calm", storm / calm, Wanted::AtMost(P99_OVER_CALM_MAX));
+    part.want("p99 of GET in the storm, over redis's", storm / redis, Wanted::AtMost(1.0));
+    let late = ours.left - i64::from(LIVING);
+    part.want("sessions counted by DBSIZE half a second after their end", late as f64, Wanted::AtMost(0.0));
+    let on_time = f64::from(u8::from(ours.gone_on_time));
+    part.want("sessions gone at their millisecond (1 is yes)", on_time, Wanted::AtLeast(1.0));
+    match ours.pruned_s {
+        Some(seconds) => part.want("seconds until the rows were deleted", seconds, Wanted::AtMost(STORM_S.1)),
+        None => part.miss("the end of the prune: it took longer than the section waits"),
+    }
+}
+
+fn storm(server: &Server, sessions: u32, is_sojourn: bool) -> Result<Seen> {
+    let rate = if is_sojourn { FILLED_A_SECOND } else { FILLED_A_SECOND * 4.0 };
+    let storm_ms = now_ms() + (f64::from(sessions) / rate * 1_000.0 + CALM_S * 1_000.0) as u64 + 3_000;
+    fill(server.address(), sessions..sessions + LIVING, End::Tomorrow, None, plain)?;
+    fill(server.address(), 0..sessions, End::SecondFrom(storm_ms), None, plain)?;
+    if is_sojourn {
+        server.settle()?;
+    }
+    let calm_from_ms = storm_ms - (CALM_S * 1_000.0) as u64;
+    let early = Duration::from_millis(calm_from_ms.checked_sub(now_ms()).ok_or("the fill took longer than it may")?);
+    std::thread::sleep(early);
+    let reader = Reader { address: server.address(), rate: RATE, first: sessions, count: LIVING, slice: SLICE };
+    let (mut seen, latencies) = beside(reader, || watch(server, sessions, storm_ms, is_sojourn))?;
+    seen.latencies = latencies;
+    Ok(seen)
+}
+
+/// What is seen from beside: looks seldom, so as not to be the load itself.
+fn watch(server: &Server, sessions: u32, storm_ms: u64, is_sojourn: bool) -> Result<Seen> {
+    let mut connection = server.connect()?;
+    std::thread::sleep(Duration::from_millis((storm_ms + 500).saturating_sub(now_ms())));
+    // The sessions of the first half second have ended, those of the second not.
+    let now = now_ms() - storm_ms;
+    let number = |at_ms: u64| (at_ms % 1_000) as u32 % sessions;
+    let ended = connection.call(&["GET", &key(number(now.saturating_sub(1)))])?;
+    let living = connection.call(&["GET", &key(number((now + 300).min(999)))])?;
+    let gone_on_time = ended.bytes().is_none() && living.bytes().is_some();
+    std::thread::sleep(Duration::from_millis((storm_ms + 1_500).saturating_sub(now_ms())));
+    let left = connection.call(&["DBSIZE"])?.integer().unwrap_or(-1);
+    let begun = Instant::now();
+    let since = || (now_ms() - storm_ms) as f64 / 1_000.0;
+    let (mut freed_s, mut pruned_s) = (None, None);
+    loop {
+        let expired = server.info("expired_keys")?.unwrap_or(0.0);
+        freed_s = freed_s.or((expired >= f64::from(sessions)).then(since));
+        let pruned = server.info("pruned_records")?.unwrap_or(0.0);
+        pruned_s = pruned_s.or((pruned >= f64::from(sessions)).then(since));
+        let is_done = freed_s.is_some() && (pruned_s.is_some() || !is_sojourn) && since() > STORM_S.0;
+        if is_done || begun.elapsed().as_secs_f64() > STORM_S.1 {
+            break;
+        }
+        std::thread::sleep(SLICE);
+    }
+    let latencies = Latencies { slice: SLICE, slices: Vec::new() };
+    Ok(Seen { latencies, left, gone_on_time, freed_s, pruned_s })
+}
+
+impl Seen {
+    fn row(&self, name: &str) -> Vec<String> {
+        let (calm, storm) = (self.calm(), self.storm());
+        let us = |histogram: &Histogram<u64>, quantile| number_text(histogram.value_at_quantile(quantile) as f64);
+        let seconds = |found: Option<f64>| found.map_or_else(|| "–".to_owned(), number_text);
+        vec![
+            name.to_owned(),
+            us(&calm, 0.99),
+            us(&storm, 0.99),
+            us(&storm, 0.999),
+            number_text(storm.max() as f64),
+            seconds(self.freed_s),
+            seconds(self.pruned_s),
+            self.left.to_string(),
+        ]
+    }
+
+    fn line(&self, name: &str, colour: usize) -> Line {
+        let at = |(number, slice): (usize, &Histogram<u64>)| {
+            (number as f64 * SLICE.as_secs_f64() - CALM_S, slice.value_at_quantile(0.99) as f64)
+        };
+        let points = self.latencies.slices.iter().enumerate().map(at).filter(|(at, _)| *at < DRAWN_S);
+        Line { name: name.to_owned(), colour, points: points.collect() }
+    }
+
+    fn calm(&self) -> Histogram<u64> {
+        self.latencies.between(0.5, CALM_S - 0.5)
+    }
+
+    /// From the first end until the last session had left memory and database, five seconds at least.
+    fn storm(&self) -> Histogram<u64> {
+        let end = self.freed_s.into_iter().chain(self.pruned_s).fold(STORM_S.0, f64::max);
+        self.latencies.between(CALM_S, CALM_S + end)
+    }
+}
+
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}

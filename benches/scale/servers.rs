@@ -1,0 +1,219 @@
+//! The servers of the sections: started on a folder that outlives them, measured from outside by what the kernel says.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::options::Options;
+use crate::postgres::PostgresServer;
+use crate::stage::Result;
+use crate::stage::servers::REDIS;
+use crate::support::process::{dying_with_us, sojourn};
+use crate::support::resp::{Connection, Frame};
+
+/// How long a server may take to its first answer, 5 000 000 sessions included.
+const START_MAX: Duration = Duration::from_secs(180);
+const POLL: Duration = Duration::from_millis(1);
+/// Ticks of a processor's clock a second, as `/proc` counts them on every Linux.
+const TICKS_A_SECOND: f64 = 100.0;
+const PAGE_BYTES: f64 = 4_096.0;
+
+/// What the sections stand on.
+#[derive(Clone, Copy)]
+pub struct Stage<'a> {
+    /// PostgreSQL.
+    pub postgres: &'a PostgresServer,
+    /// Where servers keep their data.
+    pub data: &'a Path,
+    /// What was asked for.
+    pub options: &'a Options,
+}
+
+/// A running server; killed when dropped.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    address: SocketAddr,
+    begun: Instant,
+}
+
+impl Server {
+    /// Sojourn on a database, with further arguments; it may not serve yet.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn sojourn(url: &str, arguments: &[&str]) -> Result<Self> {
+        Self::spawn(|port| {
+            let mut command = sojourn();
+            command.args(["--port", port, "--database-url", url, "--metrics-addr", "off", "--log-level", "warn"]);
+            command.args(["--database-timezone", "UTC", "--write-timeout", "30s"]).args(arguments);
+            command
+        })
+    }
+
+    /// redis-server with its files in this folder.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn redis(folder: &Path, arguments: &[&str]) -> Result<Self> {
+        fs::create_dir_all(folder)?;
+        Self::spawn(|port| {
+            let mut command = dying_with_us("redis-server");
+            command.arg("--dir").arg(folder).args(["--bind", "127.0.0.1", "--port", port]).args(REDIS).args(arguments);
+            command.stdout(Stdio::null());
+            command
+        })
+    }
+
+    fn spawn(make: impl Fn(&str) -> Command) -> Result<Self> {
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let mut command = make(&port.to_string());
+        let begun = Instant::now();
+        let child = command.stdin(Stdio::null()).spawn()?;
+        Ok(Self { child, address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), begun })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Calls this again and again until the answer is what is looked for; says how long after the start that was.
+    ///
+    /// # Errors
+    /// When it takes too long, or the server has ended.
+    pub fn until(&mut self, words: &[&str], mut is: impl FnMut(&Frame) -> bool) -> Result<Duration> {
+        let mut connection = None;
+        while self.begun.elapsed() < START_MAX {
+            if let Some(ended) = self.child.try_wait()? {
+                return Err(format!("the server ended with {ended}").into());
+            }
+            let open = connection.take().map_or_else(|| Connection::open(self.address), Ok);
+            if let Ok(mut open) = open
+                && let Ok(frame) = open.call(words)
+            {
+                if is(&frame) {
+                    return Ok(self.begun.elapsed());
+                }
+                connection = Some(open);
+            }
+            std::thread::sleep(POLL);
+        }
+        Err(format!("no answer to {words:?} as expected within {START_MAX:?}").into())
+    }
+
+    /// Waits until it serves.
+    ///
+    /// # Errors
+    /// As [`Self::until`].
+    pub fn ready(mut self) -> Result<Self> {
+        self.until(&["DBSIZE"], |frame| frame.integer().is_some())?;
+        Ok(self)
+    }
+
+    /// A new connection.
+    ///
+    /// # Errors
+    /// When it does not take one.
+    pub fn connect(&self) -> Result<Connection> {
+        Ok(Connection::open(self.address)?)
+    }
+
+    /// A number of INFO, if it has it.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn info(&self, name: &str) -> Result<Option<f64>> {
+        let reply = self.connect()?.call(&["INFO", "everything"])?;
+        let text = String::from_utf8_lossy(reply.bytes().unwrap_or_default()).into_owned();
+        let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        Ok(found.and_then(|number| number.trim().parse().ok()))
+    }
+
+    /// A setting, if it has it.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn setting(&self, name: &str) -> Result<Option<String>> {
+        let reply = self.connect()?.call(&["CONFIG", "GET", name])?;
+        Ok(reply.items().get(1).and_then(Frame::bytes).map(|value| String::from_utf8_lossy(value).into_owned()))
+    }
+
+    /// Changes a setting; answers whether it could be.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn set(&self, name: &str, value: &str) -> Result<bool> {
+        let reply = self.connect()?.call(&["CONFIG", "SET", name, value])?;
+        Ok(reply == Frame::Line(b'+', b"OK".to_vec()))
+    }
+
+    /// The bytes that it has in memory.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn resident_bytes(&self) -> Result<f64> {
+        let text = fs::read_to_string(self.proc("statm"))?;
+        let pages: f64 = text.split(' ').nth(1).ok_or("statm has two columns")?.parse()?;
+        Ok(pages * PAGE_BYTES)
+    }
+
+    /// The most bytes that it has in memory while something is done, beyond those before.
+    ///
+    /// # Errors
+    /// When it has ended, or what is done fails.
+    pub fn peak_bytes(&self, act: impl FnOnce() -> Result<()>) -> Result<f64> {
+        let before = self.resident_bytes()?;
+        // Sets the peak back to what is resident now (man 5 proc_pid_clear_refs).
+        fs::write(self.proc("clear_refs"), "5")?;
+        act()?;
+        let text = fs::read_to_string(self.proc("status"))?;
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("status has VmHWM")?;
+        Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? * 1_024.0 - before)
+    }
+
+    /// The processor time that it has taken, in seconds.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn cpu_seconds(&self) -> Result<f64> {
+        let text = fs::read_to_string(self.proc("stat"))?;
+        let after_name = text.rsplit(") ").next().ok_or("stat has a name")?;
+        // utime and stime are the 14th and 15th column, the 12th and 13th after the name.
+        let ticks: Vec<f64> = after_name.split(' ').skip(11).take(2).map_while(|word| word.parse().ok()).collect();
+        Ok(ticks.iter().sum::<f64>() / TICKS_A_SECOND)
+    }
+
+    fn proc(&self, name: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/{name}", self.child.id()))
+    }
+
+    /// Waits until all that was acknowledged is in its database.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn settle(&self) -> Result<()> {
+        let reply = self.connect()?.call(&["SAVE"])?;
+        if reply == Frame::Line(b'+', b"OK".to_vec()) { Ok(()) } else { Err(format!("SAVE: {reply:?}").into()) }
+    }
+
+    /// SIGTERM, and its end.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub fn stop(mut self) -> Result<()> {
+        Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Either fails only if it has ended by itself.
+        let _ended = self.child.kill();
+        let _ended = self.child.wait();
+    }
+}

@@ -1,0 +1,10 @@
+//! What the benchmarks stand on: the machine they describe, the sessions they store, and how they show their figures.
+
+pub mod charts;
+pub mod machine;
+pub mod servers;
+pub mod session;
+pub mod tables;
+
+/// What can go wrong ends the run with one sentence.
+pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
