@@ -168,6 +168,7 @@ impl App {
             expiring.set(self.keyspace.counts.expiring(database) as u64);
         }
         self.refresh_memory();
+        self.metrics.all_keys_known.set(u64::from(self.keyspace.knows_all()));
         self.refresh_write_through();
         self.metrics.connected_clients.set(self.clients.count() as u64);
         self.metrics.clients_max.set(self.settings.read().maxclients.into());

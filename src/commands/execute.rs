@@ -1,6 +1,7 @@
 //! The gates that every command passes, in Redis's order, and the call of its handler: exists, arity, authenticated,
-//! key length, permitted, loading, MULTI's queue, cold values, call. It never waits: what must be waited for is said to the caller.
+//! key length, permitted, loading, MULTI's queue, unknown keys, cold values, call. It never waits: what must be waited for is said to the caller.
 
+mod ask;
 mod call;
 mod exec;
 mod script;
@@ -49,8 +50,10 @@ type KeysOf<'a> = SmallVec<[KeyOf<'a>; 2]>;
 pub enum Step {
     /// A reply, and the tickets that it waits for.
     Done(Reply, Tickets),
-    /// These cold values must be loaded first; then the request is executed again.
+    /// These keys are unknown or their values cold: they must be loaded first; then the request is executed again.
     Load(Vec<(u8, Vec<u8>)>),
+    /// All keys must be known first; then the request is executed again.
+    AwaitKeys,
     /// The handler waits: the caller runs it with [`serve`].
     Wait(&'static Row),
     /// It takes long: the caller runs it with [`apart`] on a thread that nobody else needs. Nothing has been done of it.
@@ -91,6 +94,9 @@ fn execute_in(app: &App, client: &mut Client, request: &Request, place: &Place) 
         client.info.note_queued(Some(transaction.queue.len()));
         return Step::Done(Reply::Simple("QUEUED"), Tickets::new());
     }
+    if let Some(step) = ask::first(app, client, row, request) {
+        return step;
+    }
     let now_ms = app.clock.now_ms();
     let step = match row.handler {
         Handler::Keys(handler) => over_keys(app, client, row, handler, request, (now_ms, place)),
@@ -130,14 +136,16 @@ pub async fn serve(app: &App, client: &mut Client, row: &'static Row, request: &
     result.unwrap_or_else(|error| error_reply(app, &error))
 }
 
-/// The cold values that a request would wait for; a guess made without a lock, to load many requests' values at once.
+/// The unknown keys and cold values that a request would wait for; a guess made without a lock, to load those of many requests
+/// at once.
 #[must_use]
-pub fn cold_keys(app: &App, client: &Client, request: &Request) -> Vec<(u8, Vec<u8>)> {
+pub fn keys_to_load(app: &App, client: &Client, request: &Request) -> Vec<(u8, Vec<u8>)> {
     let Ok(row) = table::resolve(request) else { return Vec::new() };
-    if !reads_values(row, request) {
-        return Vec::new();
-    }
     let keys = keys_of(row, request, client.database);
+    let unknown = app.keyspace.unknown(&keys);
+    if !unknown.is_empty() || !reads_values(row, request) {
+        return unknown;
+    }
     let locked = app.keyspace.lock(&Lock::Keys(&keys, Access::Read), client.database, app.clock.now_ms());
     cold(&locked, &keys)
 }

@@ -57,9 +57,14 @@ pub(super) fn put_kind(id: RecordId, kind: Kind, value: &[u8], expiry: Expiry) -
     (id, Change::Put { kind, value: value.into(), expiry, until: expiry })
 }
 
+/// A record as it is loaded.
+fn record(kind: Kind, value: &[u8], expiry: Expiry) -> StoredRecord {
+    StoredRecord { kind, value: Value::from(value), expiry }
+}
+
 /// A string as it is loaded.
-fn string(value: &[u8]) -> StoredValue {
-    (Kind::String, Value::from(value))
+fn string(value: &[u8]) -> StoredRecord {
+    record(Kind::String, value, LATER)
 }
 
 fn expire(id: RecordId, expiry: Expiry) -> (RecordId, Change) {
@@ -91,26 +96,29 @@ impl Owner {
     }
 
     pub async fn value(&self, id: RecordId) -> Option<Vec<u8>> {
-        self.database.load(&[id]).await.unwrap().remove(0).map(|(_, value)| value.to_vec())
+        self.database.load(&[id]).await.unwrap().remove(0).map(|record| record.value.to_vec())
     }
 
-    /// The kinds of all live keys of a table, in its order.
+    /// The kinds of all live keys of a table, sorted by key.
     async fn kinds(&self, home: Home) -> Vec<Kind> {
-        let page = self.database.scan(home, None, 99, NOW_MS).await.unwrap();
-        page.into_iter().map(|stored| stored.kind).collect()
+        self.visited(home, NOW_MS).await.into_iter().map(|(_, _, kind, _)| kind).collect()
     }
 
-    /// All live keys with their expiries, read in pages of two.
+    /// All live keys with their expiries, sorted.
     pub async fn scan(&self, home: Home, now_ms: i64) -> Vec<(u8, Vec<u8>, Expiry)> {
-        let mut found: Vec<StoredKey> = Vec::new();
-        loop {
-            let page = self.database.scan(home, found.last(), 2, now_ms).await.unwrap();
-            let is_last = page.len() < 2;
-            found.extend(page);
-            if is_last {
-                return found.into_iter().map(|key| (key.database, key.key.to_vec(), key.expiry)).collect();
-            }
-        }
+        let visited = self.visited(home, now_ms).await;
+        visited.into_iter().map(|(database, key, _, expiry)| (database, key, expiry)).collect()
+    }
+
+    async fn visited(&self, home: Home, now_ms: i64) -> Vec<(u8, Vec<u8>, Kind, Expiry)> {
+        let mut found = Vec::new();
+        let mut visit = |StoredKey { database, key, kind, expiry }: StoredKey<'_>| {
+            found.push((database, key.to_vec(), kind, expiry));
+            ControlFlow::Continue(())
+        };
+        self.database.scan(home, now_ms, &mut visit).await.unwrap();
+        found.sort_unstable();
+        found
     }
 }
 
@@ -218,8 +226,7 @@ async fn a_kind_comes_back_with_its_key_and_its_value(fixture: &dyn Fixture) {
     owner.commit(put_all.chain([put(session("sess:a"), b"{}", LATER)]).collect()).await.unwrap();
     let ids: Vec<RecordId> = (0..4).map(of).collect();
     let loaded = owner.database.load(&ids).await.unwrap();
-    let bytes = Value::from(&b"\x01\0\xff"[..]);
-    assert_eq!(loaded, kinds.map(|kind| Some((kind, Value::clone(&bytes)))));
+    assert_eq!(loaded, kinds.map(|kind| Some(record(kind, b"\x01\0\xff", LATER))));
     assert_eq!(owner.kinds(Home::Keys).await, kinds);
     assert_eq!(owner.kinds(Home::Session(0)).await, [Kind::String]);
     // Another kind under the same key replaces the record whole, and a new end leaves it.
@@ -227,7 +234,7 @@ async fn a_kind_comes_back_with_its_key_and_its_value(fixture: &dyn Fixture) {
     owner.commit(vec![expire(of(0), Expiry::NEVER), expire(of(1), Expiry::NEVER)]).await.unwrap();
     assert_eq!(owner.kinds(Home::Keys).await, [Kind::String, Kind::Set, Kind::Set, Kind::Hash]);
     let loaded = owner.database.load(&[of(0), of(2)]).await.unwrap();
-    assert_eq!(loaded, [Some(string(b"s")), Some((Kind::Set, Value::from(&b"t"[..])))]);
+    assert_eq!(loaded, [Some(record(Kind::String, b"s", Expiry::NEVER)), Some(record(Kind::Set, b"t", LATER))]);
 }
 
 async fn a_large_batch_is_whole(fixture: &dyn Fixture) {
@@ -309,7 +316,7 @@ async fn a_survey_counts_up_to_its_limit(fixture: &dyn Fixture) {
     }
 }
 
-async fn a_scan_pages_through_every_live_key_once(fixture: &dyn Fixture) {
+async fn a_scan_visits_every_live_key_once(fixture: &dyn Fixture) {
     let mut owner = Owner::of(fixture.open("one:1")).await;
     let names: Vec<String> = (0..7).map(|number| format!("sess:{number}")).collect();
     let mut changes: Vec<_> = names.iter().map(|name| put(session(name), b"{}", LATER)).collect();
@@ -326,6 +333,62 @@ async fn a_scan_pages_through_every_live_key_once(fixture: &dyn Fixture) {
     let binary = b"\xff\0".to_vec();
     assert_eq!(keys, [(0, binary.clone()), (1, vec![]), (1, binary.clone()), (2, binary)]);
     assert_eq!(owner.scan(Home::Session(1), NOW_MS).await.len(), 1);
+}
+
+async fn a_long_scan_sees_each_key_once_while_commits_and_loads_go_on(fixture: &dyn Fixture) {
+    let mut owner = Owner::of(fixture.open("one:1")).await;
+    let id = |number: usize| session(&format!("sess:{number}"));
+    owner.commit((0..5_000).map(|number| put(id(number), b"{}", LATER)).collect()).await.unwrap();
+    let database = Arc::clone(&owner.database);
+    let (mut seen, mut count) = (std::collections::HashSet::new(), 0);
+    let mut visit = |stored: StoredKey<'_>| {
+        count += 1;
+        seen.insert(stored.key.to_vec());
+        ControlFlow::Continue(())
+    };
+    let meanwhile = async {
+        for number in 0..50 {
+            owner.commit(vec![(id(number), Change::Delete), put(id(10_000 + number), b"{}", LATER)]).await.unwrap();
+            assert_eq!(owner.value(id(number)).await, None);
+        }
+    };
+    let (scanned, ()) = tokio::join!(database.scan(Home::Session(0), NOW_MS, &mut visit), meanwhile);
+    scanned.unwrap();
+    assert_eq!(seen.len(), count, "each once");
+    assert!((50..5_000).all(|number| seen.contains(&*id(number).key)), "what nobody touched is there");
+    // A break ends it, and others follow.
+    let mut visits = 0;
+    let mut visit = |_: StoredKey<'_>| {
+        visits += 1;
+        if visits == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    database.scan(Home::Session(0), NOW_MS, &mut visit).await.unwrap();
+    assert_eq!(visits, 3);
+    assert_eq!(owner.scan(Home::Session(0), NOW_MS).await.len(), 5_000);
+}
+
+async fn a_load_tells_the_end_even_of_what_has_expired(fixture: &dyn Fixture) {
+    let mut owner = Owner::of(fixture.open("one:1")).await;
+    let ends = [Expiry::at_ms(NOW_MS - 1), Expiry::at_ms(NOW_MS + 1), LATER, Expiry::NEVER];
+    let ids = |number: usize| [session(&format!("sess:{number}")), keys(1, format!("{number}").as_bytes())];
+    let all = ends.iter().enumerate().flat_map(|(number, end)| ids(number).map(|id| put(id, b"{}", *end)));
+    owner.commit(all.collect()).await.unwrap();
+    let asked: Vec<RecordId> = (0..ends.len()).flat_map(ids).collect();
+    let loaded = owner.database.load(&asked).await.unwrap();
+    let found: Vec<Expiry> = loaded.into_iter().map(|record| record.unwrap().expiry).collect();
+    assert_eq!(found, ends.iter().flat_map(|end| [*end, *end]).collect::<Vec<_>>());
+}
+
+async fn a_large_load_keeps_its_order(fixture: &dyn Fixture) {
+    let mut owner = Owner::of(fixture.open("one:1")).await;
+    let ids: Vec<RecordId> = (0..700)
+        .flat_map(|number| [session(&format!("sess:{number}")), keys(3, format!("{number}").as_bytes())])
+        .collect();
+    let value = |number: usize| format!("{{\"n\":{number}}}").into_bytes();
+    let present = ids.iter().enumerate().filter(|(number, _)| number % 3 != 0);
+    owner.commit(present.map(|(number, id)| put(id.clone(), &value(number), LATER)).collect()).await.unwrap();
+    let expected: Vec<_> = (0..ids.len()).map(|number| (number % 3 != 0).then(|| string(&value(number)))).collect();
+    assert_eq!(owner.database.load(&ids).await.unwrap(), expected);
 }
 
 async fn a_second_server_learns_who_the_owner_is_and_follows(fixture: &dyn Fixture) {
@@ -413,7 +476,10 @@ on_every_database! {
     a_large_batch_is_whole
     clear_deletes_one_database_or_all
     prune_deletes_a_bounded_number_of_what_is_expired
-    a_scan_pages_through_every_live_key_once
+    a_scan_visits_every_live_key_once
+    a_long_scan_sees_each_key_once_while_commits_and_loads_go_on
+    a_load_tells_the_end_even_of_what_has_expired
+    a_large_load_keeps_its_order
     a_second_server_learns_who_the_owner_is_and_follows
     a_reconnect_tells_the_last_batch
     a_fenced_owner_writes_nothing_more

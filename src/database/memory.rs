@@ -1,7 +1,10 @@
 //! The database that is none: records in a map, for trying Sojourn out and as the double of the tests, which can make it
 //! fail or stand still. It must never be taken for a real one, so its warning is loud.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+mod store;
+
+use std::collections::{HashSet, VecDeque};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -9,23 +12,13 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use self::store::{Store, commit};
 use super::{
     Batch, BatchWork, Change, Committed, Database, DatabaseError, DatabaseSettings, Description, EXPIRED_ROWS_MAX,
-    Home, Ownership, RecordId, SessionTables, StoredKey, StoredValue, Value,
+    Home, Kind, Ownership, RecordId, SessionTables, StoredKey, StoredRecord, Value, Visit,
 };
 use crate::clock::Expiry;
 use crate::telemetry::storage::{CountedUpTo, StorageFigures, TableFigures};
-
-/// What every handle on one memory database shares.
-#[derive(Default)]
-struct Store {
-    records: BTreeMap<RecordId, (StoredValue, Expiry)>,
-    epoch: i64,
-    last_batch: i64,
-    /// Who owns it: the handle's number and name.
-    owner: Option<(u64, String)>,
-    handles: u64,
-}
 
 /// Records in this process's memory.
 pub struct Memory {
@@ -39,11 +32,16 @@ pub struct Memory {
     held: watch::Sender<bool>,
     commits: AtomicU64,
     away: AtomicBool,
-    /// The key that no put is taken for, and how many more scans succeed before an outage.
+    /// The key that no put is taken for.
     refused: Mutex<Option<Vec<u8>>>,
     locked: Mutex<HashSet<Vec<u8>>>,
     table_locked: AtomicBool,
-    scans_left: AtomicU64,
+    /// How many keys scans may visit in all before they wait, and before the database is away.
+    visits: watch::Sender<u64>,
+    visits_left: AtomicU64,
+    visited: AtomicU64,
+    loads_held: watch::Sender<bool>,
+    loads: AtomicU64,
     /// Whether the next failure that a test asked for leaves it away.
     leaves: AtomicBool,
 }
@@ -80,7 +78,11 @@ impl Memory {
             refused: Mutex::default(),
             locked: Mutex::default(),
             table_locked: AtomicBool::new(false),
-            scans_left: AtomicU64::new(u64::MAX),
+            visits: watch::Sender::new(u64::MAX),
+            visits_left: AtomicU64::new(u64::MAX),
+            visited: AtomicU64::new(0),
+            loads_held: watch::Sender::new(false),
+            loads: AtomicU64::new(0),
             leaves: AtomicBool::new(false),
         }
     }
@@ -123,9 +125,36 @@ impl Memory {
         self.table_locked.store(locked, Ordering::SeqCst);
     }
 
-    /// After so many more scans the database is away.
-    pub fn go_away_after_scans(&self, count: u64) {
-        self.scans_left.store(count, Ordering::SeqCst);
+    /// Scans wait once they have visited so many keys in all; what they have not visited yet is as it was when they began.
+    pub fn hold_scans_after(&self, visits: u64) {
+        self.visits.send_replace(visits);
+    }
+
+    /// After so many more visits of a scan the database is away.
+    pub fn go_away_after_visits(&self, count: u64) {
+        self.visits_left.store(count, Ordering::SeqCst);
+    }
+
+    /// How many keys scans have visited.
+    #[must_use]
+    pub fn visited(&self) -> u64 {
+        self.visited.load(Ordering::SeqCst)
+    }
+
+    /// While held, a load has read its records and does not answer: what it has read grows old.
+    pub fn hold_loads(&self, held: bool) {
+        self.loads_held.send_replace(held);
+    }
+
+    /// How many loads were asked for.
+    #[must_use]
+    pub fn loads(&self) -> u64 {
+        self.loads.load(Ordering::SeqCst)
+    }
+
+    /// Puts a record that no server knows of, as an operator does by SQL.
+    pub fn put_by_hand(&self, id: RecordId, record: StoredRecord) {
+        self.store.lock().records.insert(id, record);
     }
 
     /// Deletes every record of a key, as an operator does by SQL.
@@ -138,7 +167,7 @@ impl Memory {
     pub fn stored(&self, key: &[u8]) -> Option<(Value, Expiry)> {
         let store = self.store.lock();
         let mut found = store.records.iter().filter(|(id, _)| id.database == 0 && *id.key == *key);
-        found.next().map(|(_, ((_, value), expiry))| (Arc::clone(value), *expiry))
+        found.next().map(|(_, record)| (Arc::clone(&record.value), record.expiry))
     }
 
     /// How many commits succeeded.
@@ -257,38 +286,40 @@ impl Database for Memory {
         Ok(positions.collect())
     }
 
-    async fn scan(
-        &self,
-        home: Home,
-        after: Option<&StoredKey>,
-        limit: u32,
-        now_ms: i64,
-    ) -> Result<Vec<StoredKey>, DatabaseError> {
+    async fn scan(&self, home: Home, now_ms: i64, visit: &mut Visit<'_>) -> Result<(), DatabaseError> {
         self.check_reachable()?;
-        if self.scans_left.fetch_sub(1, Ordering::SeqCst) == 0 {
-            self.scans_left.store(u64::MAX, Ordering::SeqCst);
-            return Err(outage("away after so many scans", false));
+        let is_live = |(id, record): &(&RecordId, &StoredRecord)| id.home == home && !record.expiry.is_past(now_ms);
+        let key = |(id, record): (&RecordId, &StoredRecord)| (id.clone(), record.kind, record.expiry);
+        let found: Vec<(RecordId, Kind, Expiry)> = self.store.lock().records.iter().filter(is_live).map(key).collect();
+        let mut allowed = self.visits.subscribe();
+        for (id, kind, expiry) in found {
+            if self.visits_left.fetch_sub(1, Ordering::SeqCst) == 0 {
+                self.visits_left.store(u64::MAX, Ordering::SeqCst);
+                return Err(outage("away after so many visits", false));
+            }
+            // The sender lives as long as `self`, so the wait cannot fail.
+            let _ = allowed.wait_for(|allowed| self.visited() < *allowed).await;
+            self.check_reachable()?;
+            self.visited.fetch_add(1, Ordering::SeqCst);
+            if let ControlFlow::Break(()) = visit(StoredKey { database: id.database, key: &id.key, kind, expiry }) {
+                break;
+            }
         }
-        let store = self.store.lock();
-        let is_after = |id: &RecordId| after.is_none_or(|after| (id.database, &id.key) > (after.database, &after.key));
-        let found = store
-            .records
-            .iter()
-            .filter(|(id, (_, expiry))| id.home == home && is_after(id) && !expiry.is_past(now_ms))
-            .take(limit as usize)
-            .map(|(id, ((kind, _), expiry))| StoredKey {
-                database: id.database,
-                key: Arc::clone(&id.key),
-                kind: *kind,
-                expiry: *expiry,
-            });
-        Ok(found.collect())
+        Ok(())
     }
 
-    async fn load(&self, ids: &[RecordId]) -> Result<Vec<Option<StoredValue>>, DatabaseError> {
+    async fn load(&self, ids: &[RecordId]) -> Result<Vec<Option<StoredRecord>>, DatabaseError> {
         self.check_reachable()?;
-        let store = self.store.lock();
-        Ok(ids.iter().map(|id| store.records.get(id).map(|(stored, _)| stored.clone())).collect())
+        self.loads.fetch_add(1, Ordering::SeqCst);
+        let found = {
+            let store = self.store.lock();
+            ids.iter().map(|id| store.records.get(id).cloned()).collect()
+        };
+        let mut held = self.loads_held.subscribe();
+        // The sender lives as long as `self`, so the wait cannot fail.
+        let _ = held.wait_for(|held| !held).await;
+        self.check_reachable()?;
+        Ok(found)
     }
 
     async fn survey(&self, now_ms: i64) -> Result<StorageFigures, DatabaseError> {
@@ -296,7 +327,8 @@ impl Database for Memory {
         let store = self.store.lock();
         let homes = self.session_tables.homes().map(|(home, table)| (home, table.table.as_str()));
         let figures = |(wanted, table): (Home, &str)| {
-            let ended = |(id, (_, end)): &(&RecordId, &(_, Expiry))| id.home == wanted && *end < Expiry::at_ms(now_ms);
+            let ended =
+                |(id, record): &(&RecordId, &StoredRecord)| id.home == wanted && record.expiry < Expiry::at_ms(now_ms);
             let count = store.records.iter().filter(ended).count() as u64;
             TableFigures {
                 table: table.to_owned(),
@@ -329,58 +361,6 @@ impl Database for Memory {
     }
 }
 
-fn commit(store: &mut Store, epoch: i64, batch: &Batch) -> Result<Committed, DatabaseError> {
-    if store.epoch != epoch {
-        let owner = store.owner.as_ref().map_or_else(String::new, |(_, name)| name.clone());
-        return Err(DatabaseError::Fenced { owner });
-    }
-    let mut committed = Committed::default();
-    match &batch.work {
-        BatchWork::Changes(changes) => committed.missing = change(store, changes),
-        BatchWork::Clear { database } => {
-            store.records.retain(|id, _| database.is_some_and(|number| number != id.database))
-        }
-        BatchWork::Prune { before_ms, limit } => committed.pruned = prune(store, *before_ms, *limit),
-    }
-    store.last_batch = batch.number;
-    Ok(committed)
-}
-
-/// Answers the positions of the expiries whose record is not there.
-fn change(store: &mut Store, changes: &[(RecordId, Change)]) -> Vec<usize> {
-    let mut missing = Vec::new();
-    for (position, (id, change)) in changes.iter().enumerate() {
-        match change {
-            Change::Put { kind, value, expiry, .. } => {
-                store.records.insert(id.clone(), ((*kind, Arc::clone(value)), *expiry));
-            }
-            Change::Expire { expiry } => match store.records.get_mut(id) {
-                Some((_, end)) => *end = *expiry,
-                None => missing.push(position),
-            },
-            Change::Delete => {
-                store.records.remove(id);
-            }
-        }
-    }
-    missing
-}
-
-/// At most `limit` of each table, as the real databases do it.
-fn prune(store: &mut Store, before_ms: i64, limit: u32) -> u64 {
-    let mut of_table: BTreeMap<Home, u32> = BTreeMap::new();
-    let before = store.records.len();
-    store.records.retain(|id, (_, expiry)| {
-        if *expiry >= Expiry::at_ms(before_ms) {
-            return true;
-        }
-        let pruned = of_table.entry(id.home).or_default();
-        *pruned += 1;
-        *pruned > limit
-    });
-    (before - store.records.len()) as u64
-}
-
 fn outage(message: &str, in_doubt: bool) -> DatabaseError {
     DatabaseError::Outage { message: message.to_owned(), in_doubt }
 }
@@ -390,7 +370,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::database::Kind;
     use crate::database::contract::{keys, put, settings};
 
     fn batch(number: i64) -> Batch {
@@ -416,7 +395,8 @@ mod tests {
         assert!(matches!(memory.commit(&batch(3)).await, Err(DatabaseError::Outage { in_doubt: false, .. })));
         // The one in doubt was committed, and only the reconnect says so.
         assert_eq!(memory.acquire(Some(1)).await.unwrap(), Ownership::Owned { epoch: 2, last_batch: 2 });
-        assert_eq!(memory.load(&[keys(0, b"a")]).await.unwrap(), [Some((Kind::String, Value::from(&b"2"[..])))]);
+        let expected = StoredRecord { kind: Kind::String, value: Value::from(&b"2"[..]), expiry: Expiry::NEVER };
+        assert_eq!(memory.load(&[keys(0, b"a")]).await.unwrap(), [Some(expected)]);
         assert_eq!(memory.commits(), 0);
     }
 

@@ -21,6 +21,7 @@ pub mod unit;
 pub mod write_through;
 pub mod writer;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -131,14 +132,28 @@ pub enum Ownership {
 }
 
 /// A key as found in a table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredKey {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredKey<'k> {
     /// Redis database number.
     pub database: u8,
     /// The whole Redis key, prefix included.
-    pub key: Arc<[u8]>,
+    pub key: &'k [u8],
     /// What its value is.
     pub kind: Kind,
+    /// Its end.
+    pub expiry: Expiry,
+}
+
+/// What is done with each key of a table; a break ends the reading.
+pub type Visit<'v> = dyn FnMut(StoredKey<'_>) -> ControlFlow<()> + Send + 'v;
+
+/// A record as found in a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredRecord {
+    /// What its value is.
+    pub kind: Kind,
+    /// Its value, byte for byte what was put.
+    pub value: Value,
     /// Its end.
     pub expiry: Expiry,
 }
@@ -216,25 +231,20 @@ pub trait Database: Send + Sync + 'static {
     /// `Locked` if a whole table or the ownership is locked, so that no commit at all can succeed; `Outage`.
     async fn locked(&self, changes: &[(RecordId, Change)]) -> Result<Vec<usize>, DatabaseError>;
 
-    /// Up to `limit` keys of one table that are not expired at `now_ms`, in the table's own order, after the key `after`
-    /// (which a former page ended with); fewer than `limit` means the end.
+    /// Calls `visit` with each key of one table that is not expired at `now_ms`, in any order, once, as it was at some moment
+    /// since the call; so whatever is committed meanwhile may be missing or out of date. Commits and loads go on, and other
+    /// tasks of the thread get their turns. Long: it takes as long as a table of millions does.
     ///
     /// # Errors
-    /// `Outage` or `Unusable`.
-    async fn scan(
-        &self,
-        home: Home,
-        after: Option<&StoredKey>,
-        limit: u32,
-        now_ms: i64,
-    ) -> Result<Vec<StoredKey>, DatabaseError>;
+    /// `Outage` or `Unusable`, after any number of visits.
+    async fn scan(&self, home: Home, now_ms: i64, visit: &mut Visit<'_>) -> Result<(), DatabaseError>;
 
-    /// The values of these records, in the same order; `None` for one that is not there. Byte for byte what was put, with
-    /// the kind as it is now: a row may have been edited since it was scanned.
+    /// These records, in the same order; `None` for one that is not there. With the kind and the end as they are now: a row
+    /// may have been edited since it was scanned, and one that has expired may still be there.
     ///
     /// # Errors
     /// `Outage` or `Unusable`.
-    async fn load(&self, ids: &[RecordId]) -> Result<Vec<Option<StoredValue>>, DatabaseError>;
+    async fn load(&self, ids: &[RecordId]) -> Result<Vec<Option<StoredRecord>>, DatabaseError>;
 
     /// What it says of its tables and files, by means that are cheap for it: estimates of rows, and rows that have ended at
     /// `now_ms`, counted up to [`EXPIRED_ROWS_MAX`] for each table. It never waits for the writer.

@@ -82,6 +82,13 @@ impl SessionTables {
             Some(_) | None => Home::Keys,
         }
     }
+
+    /// The tables in which a record of this key may be, whoever wrote it. If several hold one, the first of them wins.
+    pub fn possible_homes(&self, database: u8, key: &[u8]) -> impl Iterator<Item = Home> {
+        let may_hold = move |prefix: &[u8]| database == 0 && key.strip_prefix(prefix).is_some_and(is_sid);
+        let sessions = self.homes().filter(move |(_, table)| may_hold(&table.prefix)).map(|(home, _)| home);
+        sessions.chain([Home::Keys])
+    }
 }
 
 /// What a `varchar` can hold.

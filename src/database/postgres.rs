@@ -9,6 +9,7 @@ mod inspect;
 mod locks;
 mod owner;
 mod read;
+mod scan;
 mod schema;
 mod survey;
 #[cfg(test)]
@@ -32,7 +33,7 @@ use self::owner::Lease;
 use self::read::Known;
 use super::{
     Batch, BatchWork, Change, Committed, Database, DatabaseError, DatabaseSettings, Description, Home, Ownership,
-    RecordId, StoredKey, StoredValue,
+    RecordId, StoredRecord, Visit,
 };
 use crate::telemetry::storage::StorageFigures;
 
@@ -157,17 +158,11 @@ impl Database for Postgres {
         locked
     }
 
-    async fn scan(
-        &self,
-        home: Home,
-        after: Option<&StoredKey>,
-        limit: u32,
-        now_ms: i64,
-    ) -> Result<Vec<StoredKey>, DatabaseError> {
-        self.known()?.scan(home, after, limit, now_ms).await
+    async fn scan(&self, home: Home, now_ms: i64, visit: &mut Visit<'_>) -> Result<(), DatabaseError> {
+        self.known()?.scan(home, now_ms, visit).await
     }
 
-    async fn load(&self, ids: &[RecordId]) -> Result<Vec<Option<StoredValue>>, DatabaseError> {
+    async fn load(&self, ids: &[RecordId]) -> Result<Vec<Option<StoredRecord>>, DatabaseError> {
         self.known()?.load(ids).await
     }
 

@@ -5,6 +5,7 @@
 mod errors;
 mod inspect;
 mod owner;
+mod read;
 mod schema;
 mod survey;
 #[cfg(test)]
@@ -13,25 +14,21 @@ mod times;
 mod write;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::RwLock;
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
-};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row, SqliteConnection};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::sync::Mutex;
 
 use self::errors::{classify, outage};
 pub(super) use self::inspect::inspect;
 use self::owner::OwnerFile;
 use super::{
-    Batch, Change, Committed, Database, DatabaseError, DatabaseSettings, Description, Home, Kind, Ownership, RecordId,
-    StoredKey, StoredValue, Value, parts,
+    Batch, Change, Committed, Database, DatabaseError, DatabaseSettings, Description, Home, Ownership, RecordId,
+    StoredRecord, Visit, parts,
 };
-use crate::clock::Expiry;
 use crate::telemetry::storage::StorageFigures;
 
 /// Connections for cold reads; each is a thread.
@@ -198,72 +195,17 @@ impl Database for Sqlite {
         Ok(Vec::new())
     }
 
-    async fn scan(
-        &self,
-        home: Home,
-        after: Option<&StoredKey>,
-        limit: u32,
-        now_ms: i64,
-    ) -> Result<Vec<StoredKey>, DatabaseError> {
-        let readers = self.readers()?;
-        // An expiry is cut to its millisecond when it is read, so what is alive now ends at the next one or later.
-        let alive_from = times::of_ms(now_ms.saturating_add(1).max(0));
-        let rows = match table(&self.tables, home)? {
-            Some(table) => {
-                let sid = after.map(|after| after.key.strip_prefix(table.prefix.as_slice()).unwrap_or(&after.key));
-                // Two texts, since SQLite seeks nothing for an `or`: every page would start at the first key.
-                let from = if sid.is_some() { "sid > cast(?2 as text)" } else { "?2 is null" };
-                let sql = format!(
-                    "select cast(sid as blob), cast(expire as text) from {}
-                      where {from} and expire >= ?1 order by sid limit ?3",
-                    table.quoted
-                );
-                sqlx::query(AssertSqlSafe(sql)).bind(alive_from).bind(sid).bind(limit).fetch_all(&readers).await
-            }
-            None => {
-                sqlx::query(
-                    "select key, expires_at, database, type from sojourn_keys
-                      where (database, key) > (?2, ?3) and (expires_at is null or expires_at >= ?1)
-                      order by database, key limit ?4",
-                )
-                .bind(alive_from)
-                .bind(after.map_or(-1, |after| i16::from(after.database)))
-                .bind(after.map_or(&[][..], |after| &after.key))
-                .bind(limit)
-                .fetch_all(&readers)
-                .await
-            }
-        };
-        let rows = rows.map_err(|error| classify(error, false))?;
-        rows.iter().map(|row| self.stored_key(home, row)).collect()
+    async fn scan(&self, home: Home, now_ms: i64, visit: &mut Visit<'_>) -> Result<(), DatabaseError> {
+        let mut connection =
+            self.options().row_buffer_size(read::TURN_ROWS).connect().await.map_err(|error| self.explain(error))?;
+        let scanned = read::scan(&mut connection, table(&self.tables, home)?, now_ms, visit).await;
+        let _ = connection.close().await;
+        scanned
     }
 
-    async fn load(&self, ids: &[RecordId]) -> Result<Vec<Option<StoredValue>>, DatabaseError> {
-        let readers = self.readers()?;
-        let mut reader = readers.acquire().await.map_err(|error| classify(error, false))?;
-        let mut values = Vec::with_capacity(ids.len());
-        for id in ids {
-            let key = stored_key(&self.tables, id)?;
-            let found = match table(&self.tables, id.home)? {
-                Some(table) => {
-                    let sql = format!(
-                        "select 'string', cast(sess as blob) from {} where sid = cast(? as text)",
-                        table.quoted
-                    );
-                    sqlx::query_as(AssertSqlSafe(sql)).bind(key).fetch_optional(&mut *reader).await
-                }
-                None => {
-                    sqlx::query_as("select type, value from sojourn_keys where database = ? and key = ?")
-                        .bind(id.database)
-                        .bind(key)
-                        .fetch_optional(&mut *reader)
-                        .await
-                }
-            };
-            let found: Option<(String, Vec<u8>)> = found.map_err(|error| classify(error, false))?;
-            values.push(found.map(|(kind, value)| (Kind::of_name(&kind), Value::from(value))));
-        }
-        Ok(values)
+    async fn load(&self, ids: &[RecordId]) -> Result<Vec<Option<StoredRecord>>, DatabaseError> {
+        let mut reader = self.readers()?.acquire().await.map_err(|error| classify(error, false))?;
+        read::load(&mut reader, &self.tables, ids).await
     }
 
     async fn survey(&self, now_ms: i64) -> Result<StorageFigures, DatabaseError> {
@@ -288,22 +230,6 @@ impl Database for Sqlite {
             is_encrypted: None,
             warnings: found.warnings.clone(),
         }
-    }
-}
-
-impl Sqlite {
-    fn stored_key(&self, home: Home, row: &SqliteRow) -> Result<StoredKey, DatabaseError> {
-        let column = |error| classify(error, false);
-        let stored: Vec<u8> = row.try_get(0).map_err(column)?;
-        let expires_at: Option<String> = row.try_get(1).map_err(column)?;
-        let (database, key, kind) = match table(&self.tables, home)? {
-            Some(table) => (0, [table.prefix.as_slice(), &stored].concat(), Kind::String),
-            None => (row.try_get(2).map_err(column)?, stored, Kind::of_name(row.try_get(3).map_err(column)?)),
-        };
-        let expiry = expires_at.map_or(Some(Expiry::NEVER), |text| times::parse(&text)).ok_or_else(|| {
-            DatabaseError::Unusable("an expiry is not of the form YYYY-MM-DD HH:MM:SS.SSS (UTC)".to_owned())
-        })?;
-        Ok(StoredKey { database, key: Arc::from(key), kind, expiry })
     }
 }
 

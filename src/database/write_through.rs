@@ -336,10 +336,4 @@ impl WriteThrough {
         self.queue.lock().note_in_hand(oldest);
         self.metrics.parked_units.set(units as u64);
     }
-
-    /// Forgets what is queued, of an ownership that has ended before the first answer.
-    pub fn forget(&self) {
-        *self.queue.lock() = Queue::default();
-        self.held_bytes.store(0, Ordering::Relaxed);
-    }
 }

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::account::{Account, Holding};
 use super::entry::{Entry, Name};
+use super::known::Known;
 use super::slot::Slot;
 
 /// How many shards: 5 000 000 keys give 300 a shard, whose resize takes microseconds; a SCAN cursor counts them, far
@@ -27,6 +28,8 @@ type WriteGuard<'a> = lock_api::RwLockWriteGuard<'a, dashmap::RawRwLock, Shard>;
 pub struct Hot {
     map: DashMap<Slot, (), RandomState>,
     account: Account,
+    /// Whether a key that is not in the table may exist all the same.
+    pub(super) known: Known,
 }
 
 /// Where a key is: its hash and its shard.
@@ -63,7 +66,14 @@ impl Default for Hot {
     fn default() -> Self {
         // The hash is keyed at random, so that nobody can choose keys that collide.
         let map = DashMap::with_hasher_and_shard_amount(RandomState::new(), SHARDS);
-        Self { map, account: Account::default() }
+        Self { map, account: Account::default(), known: Known::default() }
+    }
+}
+
+impl Spot {
+    /// The hash of the key.
+    pub(super) fn hash(self) -> u64 {
+        self.hash
     }
 }
 
@@ -155,6 +165,12 @@ impl Locked<'_> {
         self.shard(spot.shard)?.find(spot.hash, |(slot, ())| slot.is(database, key)).map(|(slot, ())| slot)
     }
 
+    /// Whether it is known if a key exists: it is in the table, or does not exist.
+    #[must_use]
+    pub fn knows(&self, spot: Spot, database: u8, key: &[u8]) -> bool {
+        self.slot(spot, database, key).is_some() || self.hot.known.is_absent(spot, database, key)
+    }
+
     /// Does something with what is known of a key, if anything is; a key of which nothing is left goes.
     pub fn with_slot<T>(
         &mut self,
@@ -170,6 +186,7 @@ impl Locked<'_> {
         let done = act(slot);
         account.add(slot.holding() - before);
         if slot.is_empty() {
+            self.hot.known.note_gone(spot, database, key);
             self.remove(spot, database, key);
         }
         Some(done)
@@ -213,13 +230,17 @@ impl Locked<'_> {
     /// Goes through a shard that is locked for writing: `visit` may change each slot, and says whether it stays. Returns how
     /// many went.
     pub fn retain(&mut self, shard: usize, mut visit: impl FnMut(&mut Slot) -> bool) -> usize {
-        let (account, hasher) = (&self.hot.account, self.hot.map.hasher());
+        let hot = self.hot;
+        let (account, hasher) = (&hot.account, hot.map.hasher());
         let Some(shard) = self.shard_mut(shard) else { return 0 };
         let (keys, mut difference) = (shard.len(), Holding::default());
         shard.retain(|(slot, ())| {
             let before = slot.holding();
             let stays = visit(slot);
             let after = if stays { slot.holding() } else { Holding::default() };
+            if !stays && !hot.known.has_all() {
+                hot.known.note_gone(hot.spot(slot.database(), slot.key()), slot.database(), slot.key());
+            }
             difference = difference + (after - before);
             stays
         });

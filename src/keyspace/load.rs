@@ -1,108 +1,56 @@
-//! Keys and values from the database: all keys at the start, and cold values when they are asked for. Requests that come
-//! while a query is under way go with the next one, each key once. A load fills only the incarnation it was asked for.
+//! What commands ask the database for: cold values, and, while not all keys are known, whether a key exists at all. Requests
+//! that come while a query is under way go with the next one, each key once. An answer fills only what it was asked for.
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 use super::Keyspace;
 use super::collection;
-use super::entry::{Ends, Entry, Life, Name};
-use super::hot::SHARDS;
+use super::entry::Name;
 use super::keys::record;
-use super::slot::Slot;
-use crate::clock::Expiry;
-use crate::database::unit::{Ticket, Unit, Work};
-use crate::database::{Change, Database, DatabaseError, Home, Kind, RecordId, StoredKey, StoredValue};
-use crate::telemetry::metrics::DATABASES_MAX;
+use super::known::{ASKED_BYTES_MAX, Round};
+use crate::database::{Database, DatabaseError, Home, Kind, StoredRecord};
 
-/// Keys of one page while they are read at the start: a few megabytes in memory, a few milliseconds in the database.
-const SCAN_PAGE: u32 = 10_000;
-
-/// The most values that one query loads.
+/// The most records that one query loads.
 const LOAD_MAX: usize = 1_000;
 
 /// How many load requests may wait for the loader; more wait to be queued.
 pub const LOADS_WAITING_MAX: usize = 1_024;
 
-/// A request for cold values, and whom to tell.
+/// A request whose keys are longer in all waits until all keys are known: the answers of a larger one could displace each other
+/// before it runs.
+const REQUEST_BYTES_MAX: usize = ASKED_BYTES_MAX / 8;
+
+/// A request for cold values and unknown keys, and whom to tell.
 #[derive(Debug)]
 pub struct LoadRequest {
     keys: Vec<(u8, Vec<u8>)>,
     done: oneshot::Sender<Result<(), DatabaseError>>,
 }
 
+/// A key that the database is asked for.
+struct Question {
+    name: Name,
+    /// The tables that may hold it.
+    homes: SmallVec<[Home; 2]>,
+    about: About,
+}
+
+/// What is asked, and what the answer is good for.
+#[derive(Clone, Copy)]
+enum About {
+    /// The value of this incarnation.
+    Value(u64),
+    /// Whether the key exists, in this round.
+    Existence(Round),
+}
+
 impl Keyspace {
-    /// Reads all keys of the database; values stay cold. Returns how many sessions (keys of session tables) there are.
-    ///
-    /// # Errors
-    /// What the database says; the caller starts anew.
-    pub async fn load_keys(&self, database: &dyn Database) -> Result<usize, DatabaseError> {
-        self.forget_all();
-        let homes: Vec<Home> = self.session_tables.homes().map(|(home, _)| home).chain([Home::Keys]).collect();
-        let mut sessions = 0;
-        for home in homes {
-            let mut last: Option<StoredKey> = None;
-            loop {
-                let page = database.scan(home, last.as_ref(), SCAN_PAGE, self.clock.now_ms()).await?;
-                let full = page.len() >= SCAN_PAGE as usize;
-                last = page.last().cloned();
-                sessions += if home == Home::Keys { 0 } else { page.len() };
-                page.into_iter().for_each(|stored| self.add_stored(stored, home));
-                if !full {
-                    break;
-                }
-            }
-        }
-        Ok(sessions)
-    }
-
-    /// Forgets what an earlier try has read before the database went away: another server may have owned it since.
-    fn forget_all(&self) {
-        self.write_through.forget();
-        for number in 0..SHARDS {
-            let mut locked = self.hot.lock_shard(number);
-            locked.retain(number, |slot| {
-                self.counts.shift(number, slot.database(), slot.life().map(|life| life.ends.expiry), None);
-                false
-            });
-        }
-    }
-
-    /// Adds a key that a table holds. If two tables hold it, the one that was read first wins: the other record is deleted.
-    fn add_stored(&self, stored: StoredKey, home: Home) {
-        let StoredKey { database, key, kind, expiry } = stored;
-        if usize::from(database) >= DATABASES_MAX {
-            warn!(database, "a record of a database that no client can select is left alone");
-            return;
-        }
-        let spot = self.hot.spot(database, &key);
-        let mut locked = self.hot.lock_shard(spot.shard);
-        let known = locked.slot(spot, database, &key).and_then(Slot::life).map(|life| life.home);
-        match known {
-            Some(known) if known != home => {
-                let id = RecordId { home, database, key };
-                let work = Work::Changes([(id, Change::Delete)].into_iter().collect());
-                self.write_through.enqueue(Unit::new(Ticket::default(), work));
-            }
-            Some(_) => {}
-            None => {
-                let life = self.cold(kind, expiry, home);
-                self.counts.shift(spot.shard, database, None, Some(expiry));
-                let entry = Entry { life: Some(life), pending: None };
-                locked.insert(spot, Name { database, key }, entry);
-            }
-        }
-    }
-
-    fn cold(&self, kind: Kind, expiry: Expiry, home: Home) -> Life {
-        let incarnation = self.next_incarnation();
-        Life { kind, value: None, ends: Ends::at(expiry), home, incarnation }
-    }
-
-    /// Loads the values of these keys, if they are cold.
+    /// Loads the values of these keys, if they are cold, and asks for those that are unknown.
     ///
     /// # Errors
     /// What the database says, for these keys only.
@@ -112,6 +60,12 @@ impl Keyspace {
         let gone = || DatabaseError::Outage { message: "the loader has ended".to_owned(), in_doubt: false };
         self.loads.send(LoadRequest { keys, done }).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
+    }
+
+    /// Whether so many keys cannot be asked for while not all are known.
+    #[must_use]
+    pub fn is_too_much_to_ask(&self, keys: &[(u8, Vec<u8>)]) -> bool {
+        !self.knows_all() && keys.iter().map(|(_, key)| key.len()).sum::<usize>() > REQUEST_BYTES_MAX
     }
 
     /// Answers load requests until the keyspace is gone.
@@ -134,51 +88,103 @@ impl Keyspace {
     }
 
     async fn load_now(&self, database: &dyn Database, requests: &[LoadRequest]) -> Result<(), DatabaseError> {
-        let mut wanted: HashMap<RecordId, u64> = HashMap::new();
-        for (number, key) in requests.iter().flat_map(|request| &request.keys) {
-            wanted.extend(self.cold_record(*number, key));
+        let wanted: BTreeSet<&(u8, Vec<u8>)> = requests.iter().flat_map(|request| &request.keys).collect();
+        let mut wanted = wanted.into_iter().peekable();
+        while wanted.peek().is_some() {
+            // What is asked is looked up just before, so that less of it changes until the answer.
+            let questions: Vec<Question> =
+                wanted.by_ref().take(LOAD_MAX).filter_map(|(database, key)| self.question(*database, key)).collect();
+            self.ask(database, &questions).await?;
         }
-        let wanted: Vec<(RecordId, u64)> = wanted.into_iter().collect();
-        for part in wanted.chunks(LOAD_MAX) {
-            let ids: Vec<RecordId> = part.iter().map(|(id, _)| id.clone()).collect();
-            let values = database.load(&ids).await?;
-            self.metrics.cold_loads.add(ids.len() as u64);
-            for ((id, incarnation), value) in part.iter().zip(values) {
-                match value {
-                    Some(value) => self.warm(id, *incarnation, value),
-                    None => self.forget(id, *incarnation),
-                }
+        Ok(())
+    }
+
+    async fn ask(&self, database: &dyn Database, questions: &[Question]) -> Result<(), DatabaseError> {
+        if questions.is_empty() {
+            return Ok(());
+        }
+        let ids =
+            |question: &Question| question.homes.iter().map(|home| record(&question.name, *home)).collect::<Vec<_>>();
+        let mut records = database.load(&questions.iter().flat_map(ids).collect::<Vec<_>>()).await?.into_iter();
+        for question in questions {
+            let found: Vec<Option<StoredRecord>> = records.by_ref().take(question.homes.len()).collect();
+            match question.about {
+                About::Value(incarnation) => self.fill(question, incarnation, found),
+                About::Existence(round) => self.learn(question, round, found),
             }
         }
         Ok(())
     }
 
-    fn cold_record(&self, database: u8, key: &[u8]) -> Option<(RecordId, u64)> {
+    /// What is to be asked about a key, if anything.
+    fn question(&self, database: u8, key: &[u8]) -> Option<Question> {
         let spot = self.hot.spot(database, key);
         let locked = self.hot.lock_shard(spot.shard);
-        let life = locked.slot(spot, database, key)?.life().filter(|life| life.value.is_none())?;
-        let name = Name { database, key: Arc::from(key) };
-        Some((record(&name, life.home), life.incarnation))
+        let name = || Name { database, key: Arc::from(key) };
+        if let Some(slot) = locked.slot(spot, database, key) {
+            let life = slot.life().filter(|life| life.value.is_none())?;
+            let homes = SmallVec::from_iter([life.home]);
+            return Some(Question { name: name(), homes, about: About::Value(life.incarnation) });
+        }
+        let round = self.hot.known.round();
+        if self.hot.known.is_absent(spot, database, key) {
+            return None;
+        }
+        let homes = self.session_tables.possible_homes(database, key).collect();
+        Some(Question { name: name(), homes, about: About::Existence(round) })
     }
 
-    fn warm(&self, id: &RecordId, incarnation: u64, (kind, value): StoredValue) {
-        let is_sound = collection::is_sound(kind, &value);
-        if !is_sound {
-            warn!(
-                "a record of sojourn_keys cannot be read: it is damaged, or of a type that this version does not know"
-            );
+    /// A cold value has come, or its record is gone.
+    fn fill(&self, question: &Question, incarnation: u64, found: Vec<Option<StoredRecord>>) {
+        self.metrics.cold_loads.increment();
+        let (name, home) = (&question.name, question.homes[0]);
+        match found.into_iter().flatten().next() {
+            Some(record) => self.warm(name, incarnation, sound(record)),
+            None => self.forget(&record(name, home), incarnation),
         }
-        let kind = if is_sound { kind } else { Kind::Unreadable };
-        let spot = self.hot.spot(id.database, &id.key);
+    }
+
+    fn warm(&self, name: &Name, incarnation: u64, record: StoredRecord) {
+        let spot = self.hot.spot(name.database, &name.key);
         let mut locked = self.hot.lock_shard(spot.shard);
-        locked.change(spot, id.database, &id.key, |_, entry| {
+        locked.change(spot, name.database, &name.key, |_, entry| {
             let committed = entry.pending.as_mut().and_then(|pending| pending.committed.as_mut());
             for life in [committed, entry.life.as_mut()].into_iter().flatten() {
                 if life.incarnation == incarnation && life.value.is_none() {
-                    life.kind = kind;
-                    life.value = Some(Arc::clone(&value));
+                    life.kind = record.kind;
+                    life.value = Some(Arc::clone(&record.value));
                 }
             }
         });
     }
+
+    /// The database has said whether a key exists, unless more is known by now. If several tables hold it, the first one wins,
+    /// and the others' records are deleted.
+    fn learn(&self, question: &Question, round: Round, found: Vec<Option<StoredRecord>>) {
+        self.metrics.unknown_keys_asked.increment();
+        let (name, now_ms) = (&question.name, self.clock.now_ms());
+        let spot = self.hot.spot(name.database, &name.key);
+        let mut locked = self.hot.lock_shard(spot.shard);
+        let is_known = locked.slot(spot, name.database, &name.key).is_some();
+        if is_known || !self.hot.known.may_learn(round, spot, name.database, &name.key) {
+            return;
+        }
+        let found = question.homes.iter().zip(found).filter_map(|(home, record)| Some((*home, record?)));
+        let mut live = found.filter(|(_, record)| !record.expiry.is_past(now_ms));
+        let Some((home, record)) = live.next() else {
+            return self.hot.known.note_asked(spot, name.database, &name.key);
+        };
+        let StoredRecord { kind, value, expiry } = sound(record);
+        self.add(&mut locked, name.clone(), (kind, Some(value)), expiry, home);
+        live.for_each(|(home, _)| self.delete_record(super::keys::record(name, home)));
+    }
+}
+
+/// The record, as one that cannot be read if it is damaged.
+fn sound(record: StoredRecord) -> StoredRecord {
+    if collection::is_sound(record.kind, &record.value) {
+        return record;
+    }
+    warn!("a record of sojourn_keys cannot be read: it is damaged, or of a type that this version does not know");
+    StoredRecord { kind: Kind::Unreadable, ..record }
 }

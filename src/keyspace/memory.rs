@@ -17,7 +17,8 @@ pub struct MemoryUse {
     pub values: usize,
     /// The shards' tables, empty ones too.
     pub tables: usize,
-    /// What waits for the database: changes, touches, and the values that come back if a change fails.
+    /// What waits for the database: changes, touches, the values that come back if a change fails, and, until all keys are known,
+    /// those that are known not to exist.
     pub pending: usize,
     /// How many values are in memory.
     pub hot_values: usize,
@@ -81,7 +82,7 @@ impl Keyspace {
             keys: holding.keys,
             values: holding.lasting.wrapping_add(holding.expiring),
             tables: EMPTY_BYTES + self.hot.account().table_bytes(),
-            pending: holding.pending + self.write_through.held_bytes() + self.touches.bytes(),
+            pending: holding.pending + self.write_through.held_bytes() + self.touches.bytes() + self.hot.known.bytes(),
             hot_values: holding.hot,
         }
     }
@@ -100,7 +101,7 @@ impl Keyspace {
             keys: holding.keys,
             values: holding.lasting + holding.expiring,
             tables,
-            pending: holding.pending + self.write_through.held_bytes() + self.touches.bytes(),
+            pending: holding.pending + self.write_through.held_bytes() + self.touches.bytes() + self.hot.known.bytes(),
             hot_values: holding.hot,
         }
     }

@@ -12,11 +12,13 @@ pub mod events;
 pub mod expiry;
 pub mod hot;
 pub mod keys;
+mod known;
 pub mod load;
 pub mod memory;
 pub mod pause;
 pub mod settle;
 pub mod slot;
+mod stream;
 pub mod touch;
 pub mod watch;
 
@@ -86,7 +88,7 @@ pub enum Lock<'a> {
 }
 
 impl Keyspace {
-    /// An empty keyspace, and the requests for cold values that [`Keyspace::run_loader`] answers.
+    /// A keyspace that knows no keys yet, and the requests for cold values and unknown keys that [`Keyspace::run_loader`] answers.
     #[must_use]
     pub fn new(
         session_tables: SessionTables,

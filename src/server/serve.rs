@@ -3,6 +3,7 @@
 
 mod apart;
 mod closing;
+mod keys;
 mod mail;
 mod room;
 
@@ -22,7 +23,6 @@ use super::stream::{LAST_BYTES, Reader, Stream, Writer};
 use super::wait::{Wait, rest, until};
 use crate::app::{App, Client};
 use crate::commands::execute::{self, Step};
-use crate::database::DatabaseError;
 use crate::keyspace::Tickets;
 use crate::protocol::{ProtocolError, Reply, Request, RequestLimits, RequestReader};
 
@@ -310,6 +310,12 @@ impl Connection {
                         return self.hold(reply, Tickets::new());
                     }
                 }
+                Step::AwaitKeys => {
+                    self.send_before(to).await;
+                    if let Err(reply) = self.await_keys().await {
+                        return self.hold(reply, Tickets::new());
+                    }
+                }
                 Step::Apart(long) => return self.run_apart(request, long).await,
             }
         }
@@ -325,26 +331,6 @@ impl Connection {
                 return;
             }
         }
-    }
-
-    /// Loads these cold values and those of the requests behind, in one query.
-    async fn load(&mut self, mut keys: Vec<(u8, Vec<u8>)>) -> Result<(), Reply> {
-        let away = "MISCONF the database is not available: this session is not in memory and cannot be read now";
-        for request in &self.requests {
-            keys.extend(execute::cold_keys(&self.app, &self.client, request));
-        }
-        let loaded = async {
-            if self.app.write_through.is_down() {
-                return Err(away.to_owned());
-            }
-            match tokio::time::timeout(self.app.write_timeout(), self.app.keyspace.load(keys)).await {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(DatabaseError::Unusable(message))) => Err(format!("MISCONF {message}")),
-                Ok(Err(_)) | Err(_) => Err(away.to_owned()),
-            }
-        };
-        let loaded = loaded.await;
-        loaded.map_err(|line| execute::not_loaded(&self.app, &mut self.client, line))
     }
 
     fn hold(&mut self, reply: Reply, tickets: Tickets) {

@@ -1,4 +1,5 @@
-//! The storage side of the server: a thread that owns the database, reads the keys, loads cold values and commits.
+//! The storage side of the server: a thread that owns the database, loads what commands ask for and commits, and meanwhile
+//! reads all keys. Commands are answered as soon as the database is owned.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -18,6 +19,9 @@ use crate::database::{Database, DatabaseError, Ownership};
 /// How often a database that is away or owned by another server is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
+/// How often the log says how many keys are known, while they are read.
+const PROGRESS_PAUSE: Duration = Duration::from_secs(2);
+
 /// How the storage ended.
 pub type End = Result<WriterEnd, DatabaseError>;
 
@@ -29,7 +33,7 @@ pub struct Storage {
 }
 
 impl Storage {
-    /// Starts the thread; the server answers LOADING until it has read the keys.
+    /// Starts the thread; the server answers LOADING until it owns the database.
     ///
     /// # Errors
     /// When the thread or its runtime cannot be made.
@@ -91,11 +95,10 @@ pub fn judge(end: End) -> Result<(), ServerError> {
     }
 }
 
-/// Owns the database, reads its keys, and commits until the end.
+/// Owns the database, and commits until the end.
 async fn own(app: &Arc<App>, database: &Arc<dyn Database>, loads: Loads, surveys: mpsc::Receiver<Survey>) -> End {
     tokio::spawn(survey::run(Arc::clone(app), Arc::clone(database), surveys));
-    let begun = Instant::now();
-    let Some((ownership, sessions)) = acquire_and_load(app, &**database).await? else {
+    let Some(ownership) = acquire(app, &**database).await? else {
         return Ok(WriterEnd::Stopped);
     };
     let keyspace = Arc::clone(&app.keyspace);
@@ -113,22 +116,20 @@ async fn own(app: &Arc<App>, database: &Arc<dyn Database>, loads: Loads, surveys
     app.write_through.note_save(app.clock.now_ms() / 1000);
     app.write_through.set_status(Status::Up);
     *app.database.write() = database.description();
-    report(app, sessions, begun.elapsed());
+    report(app);
+    let reading = tokio::spawn(read_keys(Arc::clone(app), Arc::clone(database)));
     let end = writer.run().await;
+    let read = if reading.is_finished() { reading.await.unwrap_or(Ok(())) } else { Ok(()) };
     database.release().await;
-    Ok(end)
+    read.and(Ok(end))
 }
 
 /// Waits for the database as long as it is away or owned by somebody else; `None` when the server stops meanwhile.
-async fn acquire_and_load(app: &App, database: &dyn Database) -> Result<Option<((i64, i64), usize)>, DatabaseError> {
+async fn acquire(app: &App, database: &dyn Database) -> Result<Option<(i64, i64)>, DatabaseError> {
     let mut said = String::new();
     while !app.write_through.is_stopping() {
         let wait = match database.acquire(None).await {
-            Ok(Ownership::Owned { epoch, last_batch }) => match app.keyspace.load_keys(database).await {
-                Ok(sessions) => return Ok(Some(((epoch, last_batch), sessions))),
-                Err(error @ DatabaseError::Unusable(_)) => return Err(error),
-                Err(error) => error.to_string(),
-            },
+            Ok(Ownership::Owned { epoch, last_batch }) => return Ok(Some((epoch, last_batch))),
             Ok(Ownership::HeldBy { owner }) => format!("the database is owned by {owner}"),
             Err(error @ DatabaseError::Unusable(_)) => return Err(error),
             Err(error) => error.to_string(),
@@ -142,12 +143,65 @@ async fn acquire_and_load(app: &App, database: &dyn Database) -> Result<Option<(
     Ok(None)
 }
 
+/// Reads all keys, as often as it takes: the writer sits out outages, and ends the process if another server has owned the
+/// database meanwhile. A table that cannot be read ends it, too.
+async fn read_keys(app: Arc<App>, database: Arc<dyn Database>) -> Result<(), DatabaseError> {
+    let begun = Instant::now();
+    let progress = tokio::spawn(tell_progress(Arc::clone(&app), begun));
+    let read = loop {
+        match app.keyspace.read_keys(&*database).await {
+            Ok(sessions) => {
+                if let Some(sessions) = sessions {
+                    report_keys(&app, sessions, begun.elapsed());
+                }
+                break Ok(());
+            }
+            Err(error @ DatabaseError::Unusable(_)) => {
+                app.write_through.stop();
+                break Err(error);
+            }
+            Err(error) => warn!(%error, "the keys could not be read to their end: they are read anew"),
+        }
+        tokio::time::sleep(ASK_AGAIN).await;
+        wait_until_up(&app).await;
+    };
+    progress.abort();
+    read
+}
+
+async fn wait_until_up(app: &App) {
+    let mut settlements = app.write_through.settlements();
+    while app.write_through.status() != Status::Up && !app.write_through.is_stopping() {
+        // The sender lives as long as the app.
+        let _ = settlements.changed().await;
+    }
+}
+
+/// Says now and then how many keys are known.
+async fn tell_progress(app: Arc<App>, begun: Instant) {
+    let mut ticks = tokio::time::interval_at((begun + PROGRESS_PAUSE).into(), PROGRESS_PAUSE);
+    loop {
+        ticks.tick().await;
+        info!(
+            keys = app.keyspace.counts.all_keys(),
+            seconds = begun.elapsed().as_secs(),
+            "reading the keys of the database"
+        );
+    }
+}
+
+fn report_keys(app: &App, sessions: usize, took: Duration) {
+    let load_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    app.metrics.keys_read_ms.set(load_ms);
+    info!(sessions, keys = app.keyspace.counts.all_keys(), load_ms, "all keys are known");
+}
+
 fn writer_settings(app: &App) -> WriterSettings {
     WriterSettings { write_timeout: app.write_timeout(), prune: app.prune.subscribe() }
 }
 
 /// The line that operators look for.
-fn report(app: &App, sessions: usize, took: Duration) {
+fn report(app: &App) {
     let description = app.database.read().clone();
     for warning in &description.warnings {
         warn!("{warning}");
@@ -161,8 +215,6 @@ fn report(app: &App, sessions: usize, took: Duration) {
         database_encrypted = description.is_encrypted,
         durability = settings.durability.name(),
         touch_interval_ms = u64::try_from(settings.touch_interval.as_millis()).unwrap_or(u64::MAX),
-        sessions,
-        load_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         "ready to accept connections"
     );
     supervisor::ready();

@@ -151,6 +151,9 @@ catalogue! {
     Counter cold_loads "sojourn_cold_loads_total" Count "Values that were read from the database because they were not in memory";
     Counter created_keys "sojourn_created_keys_total" Count "Keys that commands created: new sessions above all";
     Counter deleted_keys "sojourn_deleted_keys_total" Count "Keys that commands deleted: logouts above all";
+    Counter unknown_keys_asked "sojourn_unknown_keys_asked_total" Count "Keys that the database was asked for because not all keys were known yet";
+    Gauge all_keys_known "sojourn_all_keys_known" Count "1 once all keys of the database are known; until then an unknown key costs a query";
+    Gauge keys_read_ms "sojourn_keys_read_milliseconds" Milliseconds "How long after the start all keys were known";
     Counter expired_keys "sojourn_expired_keys_total" Count "Keys whose life ended";
     Gauge pubsub_channels "sojourn_pubsub_channels" Count "Channels that somebody subscribes to";
     Gauge pubsub_patterns "sojourn_pubsub_patterns" Count "Patterns that somebody subscribes to";

@@ -13,6 +13,7 @@ mod numbers;
 mod outages;
 mod prunes;
 mod sights;
+mod start;
 mod tickets;
 mod touches;
 
@@ -93,6 +94,13 @@ impl Rig {
     }
 
     async fn writing(database: Arc<Memory>, settings: WriterSettings, everysec: bool) -> Self {
+        let rig = Self::knowing_nothing(database, settings, everysec).await;
+        rig.keyspace.read_keys(&*rig.database).await.expect("a database that answers");
+        rig
+    }
+
+    /// Whose keys have not been read yet.
+    async fn knowing_nothing(database: Arc<Memory>, settings: WriterSettings, everysec: bool) -> Self {
         let Ok(Ownership::Owned { epoch, last_batch }) = database.acquire(None).await else { panic!("it is free") };
         let metrics = Arc::new(Metrics::new(&[]));
         let through = Arc::new(WriteThrough::new(everysec, Arc::clone(&metrics)));
@@ -104,7 +112,6 @@ impl Rig {
             Arc::clone(&through),
             metrics,
         );
-        keyspace.load_keys(&*database).await.expect("a database that answers");
         tokio::spawn(Arc::clone(&keyspace).run_loader(Arc::clone(&database) as Arc<dyn Database>, loads));
         let writer = Writer::new(
             Arc::clone(&through),

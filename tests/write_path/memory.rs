@@ -28,8 +28,11 @@ async fn the_account_is_what_a_count_of_everything_finds() {
             }
         }
         wait_until("everything to be settled", || rig.through.backlog() == 0 && !rig.through.is_down()).await;
-        rig.clear();
-        wait_until("the end of all keys", || rig.through.backlog() == 0 && rig.count() == 0).await;
+        // The outages that are left of the steps may take one back.
+        while rig.count() > 0 {
+            rig.clear();
+            wait_until("the end of all keys", || rig.through.backlog() == 0 && !rig.through.is_down()).await;
+        }
         let left = checked(&rig);
         assert_eq!((left.keys, left.values, left.hot_values), (empty.keys, empty.values, 0), "seed {seed}");
     }

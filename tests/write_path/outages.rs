@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use sojourn::clock::Expiry;
-use sojourn::database::Database;
 use sojourn::database::memory::Memory;
 use sojourn::database::unit::Outcome;
 use sojourn::database::write_through::{EVERYSEC_BACKLOG_MAX, Status};
@@ -162,27 +161,6 @@ async fn a_stop_in_an_outage_says_how_much_is_not_committed() {
     wait_until("the outage", || rig.through.is_down()).await;
     rig.through.stop();
     assert_eq!(rig.writer.await.expect("its end"), WriterEnd::StoppedInOutage(2));
-}
-
-#[tokio::test]
-async fn keys_of_a_first_try_do_not_stay() {
-    let database = Arc::new(Memory::open(&settings()));
-    let rig = Rig::on(Arc::clone(&database)).await;
-    settled(&rig.set_all(&[("sess:a", r#"{"a":1}"#), ("sess:b", r#"{"b":1}"#)])).await;
-    rig.through.stop();
-    rig.writer.await.expect("its end");
-    // The second table cannot be read any more, and meanwhile another server logs somebody out.
-    database.go_away_after_scans(1);
-    assert!(rig.keyspace.load_keys(&*database as &dyn Database).await.is_err());
-    database.delete_by_hand(b"sess:a");
-    assert_eq!(rig.keyspace.load_keys(&*database as &dyn Database).await.expect("a second try"), 1);
-    assert_eq!(rig.keyspace.counts.keys(0), 1);
-    assert_eq!(
-        rig.keyspace
-            .lock(&sojourn::keyspace::Lock::Keys(&[(0, b"sess:a")], sojourn::keyspace::hot::Access::Read), 0, NOW_MS)
-            .expiry(b"sess:a"),
-        None
-    );
 }
 
 #[tokio::test]

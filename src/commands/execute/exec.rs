@@ -6,7 +6,7 @@ use std::time::Instant;
 use smallvec::SmallVec;
 
 use super::script::{self, Draft, Place, Stop};
-use super::{KeysOf, Long, Step, call, cold, error_reply, keys_of, reads_values, refused};
+use super::{KeysOf, Long, Step, ask, call, cold, error_reply, keys_of, reads_values, refused};
 use crate::app::monitors::Untold;
 use crate::app::{App, Client, Transaction};
 use crate::commands::acl::permission;
@@ -35,6 +35,11 @@ pub(super) fn exec(app: &App, client: &mut Client, now_ms: i64, place: &Place) -
         return refused(app, &CommandError::other("EXECABORT Transaction discarded because of previous errors."));
     }
     let plan = Plan::of(app, &transaction, &watch, client.database);
+    if let Some(step) = ask::of_keys(app, plan.whole, &plan.locks) {
+        drop(plan);
+        put_back(client, transaction, watch);
+        return step;
+    }
     if plan.scripts {
         let step = exec_draft(app, client, now_ms, place, &transaction, &watch, &plan);
         if matches!(step, Step::Load(_) | Step::Apart(_)) {

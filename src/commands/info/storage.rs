@@ -67,6 +67,7 @@ pub(super) fn sojourn(app: &App, lines: &mut Lines) {
     drop(settings);
     writes(&app.metrics, lines);
     super::memory::by_kind(app, lines);
+    start(app, lines);
     keys(&app.metrics, lines);
     outages(&app.metrics, lines);
 }
@@ -93,6 +94,14 @@ fn writes(metrics: &Metrics, lines: &mut Lines) {
     lines.put("last_commit_us", metrics.last_commit_us.get());
     lines.put("commit_us_p50", metrics.commit_us.quantile(0.5));
     lines.put("commit_us_p99", metrics.commit_us.quantile(0.99));
+}
+
+/// How far the reading of all keys is.
+fn start(app: &App, lines: &mut Lines) {
+    lines.put("keys_known", app.keyspace.counts.all_keys());
+    lines.put("all_keys_known", app.metrics.all_keys_known.get());
+    lines.put("keys_read_ms", app.metrics.keys_read_ms.get());
+    lines.put("unknown_keys_asked", app.metrics.unknown_keys_asked.get());
 }
 
 /// How keys came and went, and which values had to be fetched.

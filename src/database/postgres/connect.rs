@@ -259,6 +259,11 @@ async fn set<S: AsRef<str>>(connection: &mut PgConnection, settings: &[(&str, S)
         .map(|_| ())
 }
 
+/// Makes a reader one that reads whole tables, for as long as they are large.
+pub(super) async fn set_up_scan(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    set(connection, &[("statement_timeout", "0"), ("enable_seqscan", "on")]).await
+}
+
 /// How long one statement of this connection may take from now on.
 pub(super) async fn set_statement_timeout(connection: &mut PgConnection, timeout: Duration) -> Result<(), sqlx::Error> {
     set(connection, &[("statement_timeout", timeout.as_millis().max(2).to_string())]).await

@@ -1,6 +1,5 @@
-//! Reads: pages of keys, and values. They never lock and never write, and come from other connections than the writer's.
+//! Cold reads: records by their keys. They never lock and never write, and come from other connections than the writer's.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgArguments, PgBindIterExt, PgPool, PgRow};
@@ -12,7 +11,7 @@ use super::errors::{classify, outage};
 use super::schema::Layout;
 use super::wire::{Text, Timestamp};
 use crate::clock::Expiry;
-use crate::database::{DatabaseError, Home, Kind, RecordId, StoredKey, StoredValue, Value};
+use crate::database::{DatabaseError, Home, Kind, RecordId, StoredRecord, Value};
 
 /// A query that its arguments are bound to.
 type Bound = Query<'static, Postgres, PgArguments>;
@@ -27,41 +26,9 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// Up to `limit` keys of a table, from the one after `after` on.
-    pub async fn scan(
-        &self,
-        home: Home,
-        after: Option<&StoredKey>,
-        limit: u32,
-        now_ms: i64,
-    ) -> Result<Vec<StoredKey>, DatabaseError> {
-        // An expiry is cut to its millisecond when it is read, so what is alive now ends at the next one or later.
-        let alive_from = Timestamp(Expiry::at_ms(now_ms.saturating_add(1)));
-        match self.layout.table(home)? {
-            Some(table) => {
-                let sid = after.map(|after| after.key.strip_prefix(table.prefix.as_slice()).unwrap_or(&after.key));
-                let sql = session_page(&table.quoted, sid.is_some());
-                let bind = |query: Bound| query.bind(alive_from).bind(i64::from(limit)).bind(sid.map(Text));
-                self.fetch(&sql, bind)
-                    .await?
-                    .iter()
-                    .map(|row| session_key(row, &table.prefix))
-                    .collect::<Result<_, _>>()
-            }
-            None => {
-                let bind = |query: Bound| {
-                    let query = query.bind(alive_from).bind(i64::from(limit));
-                    query.bind(after.map(|after| i16::from(after.database))).bind(after.map(|after| &*after.key))
-                };
-                self.fetch(keys_page(after.is_some()), bind).await?.iter().map(stored_key).collect::<Result<_, _>>()
-            }
-        }
-        .map_err(classify)
-    }
-
-    /// The values of these records, in their order.
-    pub async fn load(&self, ids: &[RecordId]) -> Result<Vec<Option<StoredValue>>, DatabaseError> {
-        let mut values = vec![None; ids.len()];
+    /// These records, in their order.
+    pub async fn load(&self, ids: &[RecordId]) -> Result<Vec<Option<StoredRecord>>, DatabaseError> {
+        let mut records = vec![None; ids.len()];
         let mut homes: Vec<Home> = ids.iter().map(|id| id.home).collect();
         homes.sort_unstable();
         homes.dedup();
@@ -72,7 +39,8 @@ impl Known {
             let rows = match self.layout.table(home)? {
                 Some(table) => {
                     let sql = format!(
-                        "select e.ord, 'string', t.sess::text
+                        "select e.ord, 'string', t.sess::text,
+                                case when t.expire >= '9999-12-31' then null else t.expire::timestamptz end
                            from unnest($1::text[]) with ordinality as e(sid, ord) join {} as t on t.sid = e.sid",
                         table.quoted
                     );
@@ -86,13 +54,13 @@ impl Known {
                 }
             };
             for row in rows {
-                let (ordinal, value) = ordinal_and_value(&row).map_err(classify)?;
+                let (ordinal, record) = ordinal_and_record(&row).map_err(classify)?;
                 if let Some(&position) = wanted.get(ordinal) {
-                    values[position] = Some(value);
+                    records[position] = Some(record);
                 }
             }
         }
-        Ok(values)
+        Ok(records)
     }
 
     /// A connection may have died while it was unused, each of the pool's; then the next one is tried, and at last a new one.
@@ -125,57 +93,17 @@ fn is_dead(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Io(_)) || super::errors::code(error).is_some_and(|code| code.starts_with("57P0"))
 }
 
-const KEYS_VALUES: &str = "select e.ord, t.type, t.value
+const KEYS_VALUES: &str = "select e.ord, t.type, t.value,
+                                  case when t.expires_at >= '9999-12-31' then null else t.expires_at end
                            from unnest($1::smallint[], $2::bytea[]) with ordinality as e(database, key, ord)
                            join sojourn_keys as t on t.database = e.database and t.key = e.key";
 
-fn session_page(table: &str, from_a_key: bool) -> String {
-    let after = if from_a_key { "sid > $3" } else { "$3::text is null" };
-    format!(
-        "select sid::text, case when expire >= '9999-12-31' then null else expire::timestamptz end
-           from {table}
-          where {after} and expire::timestamptz >= $1
-          order by sid limit $2"
-    )
-}
-
-fn keys_page(from_a_key: bool) -> &'static str {
-    if from_a_key {
-        "select database, key, case when expires_at >= '9999-12-31' then null else expires_at end, type
-           from sojourn_keys
-          where (database, key) > ($3, $4) and (expires_at is null or expires_at >= $1)
-          order by database, key limit $2"
-    } else {
-        "select database, key, case when expires_at >= '9999-12-31' then null else expires_at end, type
-           from sojourn_keys
-          where $3::smallint is null and $4::bytea is null and (expires_at is null or expires_at >= $1)
-          order by database, key limit $2"
-    }
-}
-
-fn expiry(row: &PgRow, index: usize) -> Result<Expiry, sqlx::Error> {
-    Ok(row.try_get::<Option<Timestamp>, _>(index)?.map_or(Expiry::NEVER, |stored| stored.0))
-}
-
-fn session_key(row: &PgRow, prefix: &[u8]) -> Result<StoredKey, sqlx::Error> {
-    let sid: &str = row.try_get(0)?;
-    let key = [prefix, sid.as_bytes()].concat();
-    Ok(StoredKey { database: 0, key: Arc::from(key), kind: Kind::String, expiry: expiry(row, 1)? })
-}
-
-fn stored_key(row: &PgRow) -> Result<StoredKey, sqlx::Error> {
-    let database: i16 = row.try_get(0)?;
-    let key: &[u8] = row.try_get(1)?;
-    // Nobody writes a number that is not 0–15; one that somebody did is not lost, but not found under another either.
-    let database = u8::try_from(database).unwrap_or(u8::MAX);
-    let kind = Kind::of_name(row.try_get(3)?);
-    Ok(StoredKey { database, key: Arc::from(key), kind, expiry: expiry(row, 2)? })
-}
-
-fn ordinal_and_value(row: &PgRow) -> Result<(usize, StoredValue), sqlx::Error> {
+fn ordinal_and_record(row: &PgRow) -> Result<(usize, StoredRecord), sqlx::Error> {
     let ordinal: i64 = row.try_get(0)?;
     let kind = Kind::of_name(row.try_get(1)?);
     // `text` and `bytea` are both sent as they are.
     let value: &[u8] = row.try_get_unchecked(2)?;
-    Ok((usize::try_from(ordinal - 1).unwrap_or(usize::MAX), (kind, Value::from(value))))
+    let expiry = row.try_get::<Option<Timestamp>, _>(3)?.map_or(Expiry::NEVER, |stored| stored.0);
+    let record = StoredRecord { kind, value: Value::from(value), expiry };
+    Ok((usize::try_from(ordinal - 1).unwrap_or(usize::MAX), record))
 }

@@ -77,8 +77,14 @@ impl Encode<'_, Postgres> for Timestamp {
 
 impl Decode<'_, Postgres> for Timestamp {
     fn decode(value: PgValueRef<'_>) -> Result<Self, BoxDynError> {
-        let micros = i64::from_be_bytes(value.as_bytes()?.try_into()?);
-        Ok(Self(Expiry::at_ms(micros.div_euclid(1000).saturating_add(EPOCH_MS))))
+        Ok(Self::of_micros(i64::from_be_bytes(value.as_bytes()?.try_into()?)))
+    }
+}
+
+impl Timestamp {
+    /// A time as PostgreSQL sends it, in microseconds since 2000; cut to its millisecond.
+    pub fn of_micros(micros: i64) -> Self {
+        Self(Expiry::at_ms(micros.div_euclid(1000).saturating_add(EPOCH_MS)))
     }
 }
 

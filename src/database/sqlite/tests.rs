@@ -1,6 +1,9 @@
 //! What only SQLite can do wrong: files that are something else, tables that somebody else made, times as text.
 
+use std::sync::Arc;
+
 use super::*;
+use crate::clock::Expiry;
 use crate::database::contract::fixtures::OfSqlite;
 use crate::database::contract::{Fixture, Owner, put, session, settings};
 use crate::database::{BatchWork, Change, SessionTables};

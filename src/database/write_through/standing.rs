@@ -11,7 +11,7 @@ use super::WriteThrough;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Status {
-    /// The keys are being read; nothing is answered yet.
+    /// The database is not owned yet; nothing is answered.
     Loading,
     /// All is well.
     Up,

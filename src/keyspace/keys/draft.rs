@@ -42,6 +42,8 @@ impl Keyspace {
         let tables = self.session_tables.clone();
         let table = Self::new(tables, Duration::ZERO, self.clock.clone(), nowhere, metrics).0;
         table.incarnations.store(DRAFT_INCARNATIONS, Ordering::Relaxed);
+        // What is not there has been asked for before the draft.
+        table.hot.known.finish(table.hot.known.round());
         table
     }
 

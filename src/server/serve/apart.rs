@@ -38,7 +38,7 @@ impl Connection {
                         return (reply, Tickets::new());
                     }
                 }
-                Step::Wait(_) | Step::Apart(_) => return lost(),
+                Step::Wait(_) | Step::AwaitKeys | Step::Apart(_) => return lost(),
             }
         }
     }
@@ -48,7 +48,7 @@ impl Connection {
         let Ok(turn) = Arc::clone(&self.app.keyspace.walks).acquire_owned().await else { return lost() };
         match self.step_apart(request, &Arc::default(), &Arc::new(turn)).await {
             Step::Done(reply, tickets) => (reply, tickets),
-            Step::Load(_) | Step::Wait(_) | Step::Apart(_) => lost(),
+            Step::Load(_) | Step::Wait(_) | Step::AwaitKeys | Step::Apart(_) => lost(),
         }
     }
 

@@ -1,0 +1,128 @@
+//! The keys of the database at the start: they stream into the table while commands run already. A row that was read never
+//! overwrites what a command has made of its key since, and never brings back a key that has left the table.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use tracing::{info, warn};
+
+use super::Keyspace;
+use super::entry::{Ends, Entry, Life, Name};
+use super::hot::Locked;
+use super::known::Round;
+use crate::clock::Expiry;
+use crate::database::unit::{Ticket, Unit, Work};
+use crate::database::{Change, Database, DatabaseError, Home, Kind, RecordId, StoredKey, Value};
+use crate::telemetry::metrics::DATABASES_MAX;
+
+impl Keyspace {
+    /// Whether all keys are known: one that is not in memory does not exist.
+    #[inline]
+    #[must_use]
+    pub fn knows_all(&self) -> bool {
+        self.hot.known.has_all()
+    }
+
+    /// Waits until all keys are known.
+    pub async fn wait_for_all(&self) {
+        self.hot.known.wait_for_all().await;
+    }
+
+    /// Those of these keys of which it is not known yet whether they exist. What is known stays so until it is in the table: a
+    /// command that finds no such key there afterwards may say that there is none.
+    #[must_use]
+    pub fn unknown(&self, keys: &[(u8, &[u8])]) -> Vec<(u8, Vec<u8>)> {
+        if self.knows_all() {
+            return Vec::new();
+        }
+        let is_unknown = |(database, key): &&(u8, &[u8])| {
+            let spot = self.hot.spot(*database, key);
+            !self.hot.lock(&[spot], super::hot::Access::Read).knows(spot, *database, key)
+        };
+        keys.iter().filter(is_unknown).map(|(database, key)| (*database, key.to_vec())).collect()
+    }
+
+    /// Reads all keys of the database; values stay cold. Commands may run meanwhile. Returns how many sessions (keys of
+    /// session tables) there are; `None` if the server stops before all are known.
+    ///
+    /// # Errors
+    /// What the database says; the caller tries again.
+    pub async fn read_keys(&self, database: &dyn Database) -> Result<Option<usize>, DatabaseError> {
+        loop {
+            let round = self.hot.known.begin();
+            let mut sessions = 0;
+            // If two tables hold a key, the one that is read first wins.
+            for home in self.session_tables.homes().map(|(home, _)| home).chain([Home::Keys]) {
+                let mut visited = 0;
+                let mut visit = |stored: StoredKey<'_>| {
+                    visited += 1;
+                    self.visit(stored, home, round)
+                };
+                database.scan(home, self.clock.now_ms(), &mut visit).await?;
+                sessions += if home == Home::Keys { 0 } else { visited };
+            }
+            if self.write_through.is_stopping() {
+                return Ok(None);
+            }
+            if self.hot.known.finish(round) {
+                return Ok(Some(sessions));
+            }
+            info!("more keys were deleted than are remembered while all were read: they are read anew");
+        }
+    }
+
+    fn visit(&self, stored: StoredKey<'_>, home: Home, round: Round) -> ControlFlow<()> {
+        if usize::from(stored.database) >= DATABASES_MAX {
+            warn!(database = stored.database, "a record of a database that no client can select is left alone");
+            return ControlFlow::Continue(());
+        }
+        if self.write_through.is_stopping() || self.hot.known.round() != round {
+            return ControlFlow::Break(());
+        }
+        self.add_stored(stored, home, round);
+        ControlFlow::Continue(())
+    }
+
+    /// Adds a key that a table holds, if nothing is known of it.
+    fn add_stored(&self, stored: StoredKey<'_>, home: Home, round: Round) {
+        let StoredKey { database, key, kind, expiry } = stored;
+        let spot = self.hot.spot(database, key);
+        let mut locked = self.hot.lock_shard(spot.shard);
+        let found = locked.slot(spot, database, key);
+        if found.is_none() && self.hot.known.may_learn(round, spot, database, key) {
+            let name = Name { database, key: Arc::from(key) };
+            return self.add(&mut locked, name, (kind, None), expiry, home);
+        }
+        let is_elsewhere = match found.and_then(super::slot::Slot::life) {
+            Some(life) => life.home != home,
+            // Where it was deleted is not known; a table that was read before this one may have held it.
+            None => self.session_tables.possible_homes(database, key).next() != Some(home),
+        };
+        if is_elsewhere {
+            self.delete_record(RecordId { home, database, key: Arc::from(key) });
+        }
+    }
+
+    /// Adds a live key of which nothing is known, under the lock of its shard.
+    pub(super) fn add(
+        &self,
+        locked: &mut Locked<'_>,
+        name: Name,
+        (kind, value): (Kind, Option<Value>),
+        expiry: Expiry,
+        home: Home,
+    ) {
+        let spot = self.hot.spot(name.database, &name.key);
+        let incarnation = self.next_incarnation();
+        let life = Life { kind, value, ends: Ends::at(expiry), home, incarnation };
+        self.counts.shift(spot.shard, name.database, None, Some(expiry));
+        locked.insert(spot, name, Entry { life: Some(life), pending: None });
+    }
+
+    /// Deletes a record of a key that lives in another table, or nowhere; under the lock of its shard, so that whatever is
+    /// written to that table later comes after it.
+    pub(super) fn delete_record(&self, id: RecordId) {
+        let work = Work::Changes([(id, Change::Delete)].into_iter().collect());
+        self.write_through.enqueue(Unit::new(Ticket::default(), work));
+    }
+}

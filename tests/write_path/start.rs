@@ -1,0 +1,299 @@
+//! While the keys are being read: an unknown key is asked for, and neither a row that was read before nor a late answer brings
+//! back what was deleted, or takes back what was changed, since.
+
+use std::sync::Arc;
+
+use sojourn::clock::Expiry;
+use sojourn::database::memory::Memory;
+use sojourn::database::unit::Outcome;
+use sojourn::database::{DatabaseError, Home, Kind, RecordId, StoredRecord};
+use tokio::task::JoinHandle;
+
+use super::{MINUTE_MS, NOW_MS, PATIENCE, Rig, pruning_every, settings, settled, wait_until};
+
+const SESSION: Home = Home::Session(0);
+const END: Expiry = Expiry::at_ms(NOW_MS + 10 * MINUTE_MS);
+
+type Reading = JoinHandle<Result<Option<usize>, DatabaseError>>;
+
+fn put(database: &Memory, home: Home, key: &str, value: &str) {
+    let id = RecordId { home, database: 0, key: key.as_bytes().into() };
+    database.put_by_hand(id, StoredRecord { kind: Kind::String, value: value.as_bytes().into(), expiry: END });
+}
+
+/// A start on a database with the sessions a to e, whose reading stands still after so many of them.
+async fn start(visits: u64) -> (Rig, Reading) {
+    let database = Memory::open(&settings());
+    for name in ["a", "b", "c", "d", "e"] {
+        put(&database, SESSION, &format!("sess:{name}"), &format!(r#"{{"{name}":0}}"#));
+    }
+    start_on(database, visits).await
+}
+
+async fn start_on(database: Memory, visits: u64) -> (Rig, Reading) {
+    database.hold_scans_after(visits);
+    let writer = pruning_every(10 * PATIENCE, PATIENCE);
+    let rig = Rig::knowing_nothing(Arc::new(database), writer, false).await;
+    let reading = read(&rig);
+    wait_until("the reading to stand still", || rig.database.visited() == visits || reading.is_finished()).await;
+    (rig, reading)
+}
+
+fn read(rig: &Rig) -> Reading {
+    let (keyspace, database) = (Arc::clone(&rig.keyspace), Arc::clone(&rig.database));
+    tokio::spawn(async move { keyspace.read_keys(&*database).await })
+}
+
+async fn finish(rig: &Rig, reading: Reading) {
+    rig.database.hold_scans_after(u64::MAX);
+    assert!(matches!(reading.await.expect("no panic"), Ok(Some(_))));
+    assert!(rig.keyspace.knows_all());
+}
+
+fn unknown(rig: &Rig, key: &str) -> Vec<(u8, Vec<u8>)> {
+    rig.keyspace.unknown(&[(0, key.as_bytes())])
+}
+
+/// What the executor does before a command over this key.
+async fn ask(rig: &Rig, key: &str) {
+    while !unknown(rig, key).is_empty() {
+        rig.keyspace.load(unknown(rig, key)).await.expect("a database that answers");
+    }
+}
+
+async fn delete(rig: &Rig, key: &str) {
+    ask(rig, key).await;
+    let (deleted, tickets) = rig.delete(key);
+    assert!(deleted, "{key} was there");
+    assert_eq!(settled(&tickets).await, Outcome::Committed);
+}
+
+/// All that memory and database have, once all keys are known.
+fn assert_sessions(rig: &Rig, expected: &[(&str, Option<&str>)]) {
+    assert_eq!(rig.count(), expected.iter().filter(|(_, value)| value.is_some()).count());
+    for (key, value) in expected {
+        assert_eq!(rig.stored(key).as_deref(), *value, "{key} in the database");
+        let (end, _) = rig.run(&[key], |keys| keys.expiry(key.as_bytes()));
+        assert_eq!(end.is_some(), value.is_some(), "{key} in memory");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_key_is_asked_for_and_answered_before_all_are_known() {
+    let (rig, reading) = start(1).await;
+    assert!(unknown(&rig, "sess:a").is_empty() && !unknown(&rig, "sess:e").is_empty());
+    assert!(!unknown(&rig, "sess:none").is_empty(), "nobody knows yet that there is none");
+    assert_eq!((rig.database.loads(), rig.count()), (0, 1));
+    ask(&rig, "sess:e").await;
+    assert_eq!(rig.value("sess:e").as_deref(), Some(r#"{"e":0}"#));
+    ask(&rig, "sess:none").await;
+    assert_eq!(rig.value("sess:none"), None);
+    ask(&rig, "sess:none").await;
+    assert_eq!((rig.database.loads(), rig.count()), (2, 2), "each is asked for once");
+    finish(&rig, reading).await;
+    assert_eq!((rig.count(), rig.keyspace.counts.expiring(0)), (5, 5));
+    assert!(unknown(&rig, "sess:other").is_empty());
+    let (end, _) = rig.run(&["sess:e"], |keys| keys.expiry(b"sess:e"));
+    assert_eq!(end, Some(END));
+}
+
+#[tokio::test]
+async fn what_was_deleted_before_its_row_comes_stays_deleted() {
+    let (rig, reading) = start(1).await;
+    delete(&rig, "sess:a").await;
+    delete(&rig, "sess:d").await;
+    assert!(unknown(&rig, "sess:d").is_empty(), "it is known that it is gone");
+    finish(&rig, reading).await;
+    let (kept, gone) = (Some(r#"{"b":0}"#), None);
+    assert_sessions(
+        &rig,
+        &[
+            ("sess:a", gone),
+            ("sess:b", kept),
+            ("sess:c", Some(r#"{"c":0}"#)),
+            ("sess:d", gone),
+            ("sess:e", Some(r#"{"e":0}"#)),
+        ],
+    );
+}
+
+#[tokio::test]
+async fn what_was_shortened_and_has_ended_before_its_row_comes_stays_ended() {
+    let (rig, reading) = start(1).await;
+    ask(&rig, "sess:d").await;
+    assert_eq!(settled(&rig.expire("sess:d", Expiry::at_ms(NOW_MS + 1_000))).await, Outcome::Committed);
+    rig.clock.advance_ms(1_000);
+    assert_eq!(rig.keyspace.expire(), 1);
+    finish(&rig, reading).await;
+    assert_eq!((rig.count(), rig.value("sess:d")), (4, None));
+}
+
+#[tokio::test]
+async fn what_was_written_before_its_row_comes_stays_as_written() {
+    let (rig, reading) = start(1).await;
+    let later = Expiry::at_ms(NOW_MS + 11 * MINUTE_MS);
+    for key in ["sess:c", "sess:d", "sess:e"] {
+        ask(&rig, key).await;
+    }
+    rig.expire("sess:c", later);
+    settled(&rig.set_until("sess:d", r#"{"d":1}"#, later)).await;
+    delete(&rig, "sess:e").await;
+    settled(&rig.set("sess:e", "no session")).await;
+    finish(&rig, reading).await;
+    let end = |key: &str| rig.run(&[key], |keys| keys.expiry(key.as_bytes())).0;
+    assert_eq!((end("sess:c"), end("sess:d"), end("sess:e")), (Some(later), Some(later), Some(Expiry::NEVER)));
+    assert_eq!(rig.value("sess:d").as_deref(), Some(r#"{"d":1}"#));
+    assert_eq!(rig.value("sess:e").as_deref(), Some("no session"));
+    assert_eq!((rig.count(), rig.keyspace.counts.expiring(0)), (5, 4));
+    rig.through.barrier().await.expect("everything is committed");
+    assert_eq!((rig.recorded("sess:c"), rig.stored("sess:e").as_deref()), (Some(later), Some("no session")));
+}
+
+#[tokio::test]
+async fn a_touch_waits_in_its_queue_while_the_row_comes() {
+    let (rig, reading) = start(1).await;
+    ask(&rig, "sess:d").await;
+    let later = Expiry::at_ms(NOW_MS + 10 * MINUTE_MS + 30_000);
+    assert!(rig.expire("sess:d", later).is_empty(), "a touch");
+    finish(&rig, reading).await;
+    assert_eq!((rig.keyspace.touches.count(), rig.recorded("sess:d")), (1, Some(END)));
+    rig.through.barrier().await.expect("everything is committed");
+    assert_eq!(rig.recorded("sess:d"), Some(later));
+}
+
+#[tokio::test]
+async fn a_late_answer_brings_nothing_back() {
+    let (rig, reading) = start(1).await;
+    rig.database.hold_loads(true);
+    let keyspace = Arc::clone(&rig.keyspace);
+    let asking = tokio::spawn(async move { keyspace.load(vec![(0, b"sess:c".to_vec())]).await });
+    wait_until("the question", || rig.database.loads() == 1).await;
+    // The row comes before the answer, and its session is logged out.
+    rig.database.hold_scans_after(3);
+    wait_until("the row", || unknown(&rig, "sess:c").is_empty()).await;
+    let (deleted, tickets) = rig.delete("sess:c");
+    assert!(deleted);
+    assert_eq!(settled(&tickets).await, Outcome::Committed);
+    rig.database.hold_loads(false);
+    asking.await.expect("no panic").expect("an answer");
+    assert_eq!((rig.value("sess:c"), rig.count()), (None, 2));
+    finish(&rig, reading).await;
+    assert_eq!((rig.value("sess:c"), rig.count()), (None, 4));
+}
+
+#[tokio::test]
+async fn many_questions_at_once_are_one_query() {
+    let (rig, reading) = start(1).await;
+    rig.database.hold_loads(true);
+    let asks: Vec<_> = (0..50)
+        .map(|number| {
+            let keyspace = Arc::clone(&rig.keyspace);
+            let key = if number % 2 == 0 { b"sess:e".to_vec() } else { format!("sess:none{number}").into_bytes() };
+            tokio::spawn(async move { keyspace.load(vec![(0, key)]).await })
+        })
+        .collect();
+    wait_until("the first question", || rig.database.loads() == 1).await;
+    super::settle_down().await;
+    rig.database.hold_loads(false);
+    for ask in asks {
+        ask.await.expect("no panic").expect("an answer");
+    }
+    assert!(rig.database.loads() <= 2, "the first, and all that came meanwhile");
+    assert_eq!(rig.keyspace.counts.keys(0), 2);
+    assert!(unknown(&rig, "sess:none1").is_empty());
+    finish(&rig, reading).await;
+}
+
+#[tokio::test]
+async fn an_outage_makes_the_reading_begin_anew_and_unknown_keys_an_error() {
+    let (rig, reading) = start(2).await;
+    delete(&rig, "sess:a").await;
+    delete(&rig, "sess:d").await;
+    rig.database.set_away(true);
+    rig.database.hold_scans_after(u64::MAX);
+    assert!(reading.await.expect("no panic").is_err());
+    assert!(rig.keyspace.load(unknown(&rig, "sess:e")).await.is_err());
+    assert!(!unknown(&rig, "sess:e").is_empty() && unknown(&rig, "sess:b").is_empty());
+    rig.database.set_away(false);
+    finish(&rig, read(&rig)).await;
+    assert_eq!((rig.count(), rig.value("sess:a"), rig.value("sess:d")), (3, None, None));
+}
+
+#[tokio::test]
+async fn of_a_key_in_two_tables_the_session_wins_and_the_other_record_goes() {
+    for visits in [0, 1, 2] {
+        let database = Memory::open(&settings());
+        put(&database, SESSION, "sess:a", r#"{"a":0}"#);
+        put(&database, Home::Keys, "sess:a", "old");
+        put(&database, Home::Keys, "sess:only", "here");
+        let (rig, reading) = start_on(database, visits).await;
+        ask(&rig, "sess:a").await;
+        ask(&rig, "sess:only").await;
+        finish(&rig, reading).await;
+        rig.through.barrier().await.expect("everything is committed");
+        rig.database.delete_by_hand(b"nobody");
+        assert_eq!((rig.count(), rig.stored("sess:a").as_deref()), (2, Some(r#"{"a":0}"#)), "{visits}");
+        delete(&rig, "sess:a").await;
+        assert_eq!((rig.stored("sess:a"), rig.stored("sess:only").as_deref()), (None, Some("here")), "{visits}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_was_deleted_before_its_second_record_is_read_is_gone_from_both_tables() {
+    let database = Memory::open(&settings());
+    put(&database, SESSION, "sess:a", r#"{"a":0}"#);
+    put(&database, Home::Keys, "sess:a", "old");
+    let (rig, reading) = start_on(database, 1).await;
+    let (deleted, tickets) = rig.delete("sess:a");
+    assert!(deleted);
+    assert_eq!(settled(&tickets).await, Outcome::Committed);
+    finish(&rig, reading).await;
+    rig.through.barrier().await.expect("everything is committed");
+    assert_eq!((rig.count(), rig.value("sess:a"), rig.stored("sess:a")), (0, None, None));
+}
+
+#[tokio::test]
+async fn a_row_that_another_program_deleted_is_forgotten_when_it_is_read_cold() {
+    let (rig, reading) = start(3).await;
+    rig.database.delete_by_hand(b"sess:a");
+    rig.database.delete_by_hand(b"sess:e");
+    ask(&rig, "sess:e").await;
+    assert_eq!(rig.value("sess:e"), None);
+    rig.keyspace.load(vec![(0, b"sess:a".to_vec())]).await.expect("an answer");
+    assert_eq!(rig.value("sess:a"), None);
+    finish(&rig, reading).await;
+    assert_eq!((rig.count(), rig.value("sess:e"), rig.value("sess:a")), (3, None, None));
+}
+
+#[tokio::test]
+async fn an_expired_record_is_no_session_for_who_asks() {
+    let database = Memory::open(&settings());
+    put(&database, SESSION, "sess:a", r#"{"a":0}"#);
+    put(&database, SESSION, "sess:b", r#"{"b":0}"#);
+    let (rig, reading) = start_on(database, 0).await;
+    rig.clock.advance_ms(10 * MINUTE_MS);
+    ask(&rig, "sess:b").await;
+    assert_eq!((rig.value("sess:b"), rig.count()), (None, 0));
+    // To the table it is a new session.
+    settled(&rig.set("sess:b", r#"{"b":1}"#)).await;
+    finish(&rig, reading).await;
+    rig.keyspace.expire();
+    assert_eq!((rig.count(), rig.value("sess:b").as_deref()), (1, Some(r#"{"b":1}"#)));
+}
+
+#[tokio::test]
+async fn a_flush_after_the_reading_leaves_nothing() {
+    let (rig, reading) = start(2).await;
+    ask(&rig, "sess:e").await;
+    settled(&rig.set("sess:e", r#"{"e":1}"#)).await;
+    let waits = {
+        let keyspace = Arc::clone(&rig.keyspace);
+        tokio::spawn(async move { keyspace.wait_for_all().await })
+    };
+    super::settle_down().await;
+    assert!(!waits.is_finished(), "not all are known");
+    finish(&rig, reading).await;
+    waits.await.expect("no panic");
+    assert_eq!(settled(&rig.clear()).await, Outcome::Committed);
+    assert_eq!((rig.count(), rig.stored("sess:a"), rig.stored("sess:e")), (0, None, None));
+}
