@@ -32,7 +32,7 @@ async fn start(visits: u64) -> (Rig, Reading) {
 
 async fn start_on(database: Memory, visits: u64) -> (Rig, Reading) {
     database.hold_scans_after(visits);
-    let writer = pruning_every(10 * PATIENCE, PATIENCE);
+    let writer = pruning_every(10 * PATIENCE, 1_000, PATIENCE);
     let rig = Rig::knowing_nothing(Arc::new(database), writer, false).await;
     let reading = read(&rig);
     wait_until("the reading to stand still", || rig.database.visited() == visits || reading.is_finished()).await;
@@ -123,7 +123,8 @@ async fn what_was_shortened_and_has_ended_before_its_row_comes_stays_ended() {
     ask(&rig, "sess:d").await;
     assert_eq!(settled(&rig.expire("sess:d", Expiry::at_ms(NOW_MS + 1_000))).await, Outcome::Committed);
     rig.clock.advance_ms(1_000);
-    assert_eq!(rig.keyspace.expire(), 1);
+    rig.keyspace.expire();
+    assert_eq!(rig.count(), 1);
     finish(&rig, reading).await;
     assert_eq!((rig.count(), rig.value("sess:d")), (4, None));
 }
