@@ -5,76 +5,17 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
-use tempfile::TempDir;
 
 use super::postgres::PostgresServer;
+use super::prometheus::Prometheus;
 use super::repository;
-use super::support::process::dying_with_us;
 use super::support::server::{Server, free_port, wait_until};
 
-/// A Prometheus with its data in a folder that goes with it.
-struct Prometheus {
-    folder: TempDir,
-    address: SocketAddr,
-    child: Child,
-}
-
-impl Prometheus {
-    /// Scrapes these servers every second and plays our alerts.
-    fn start(targets: &[SocketAddr]) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-        let targets: Vec<_> = targets.iter().map(|target| format!("'{target}'")).collect();
-        let config = format!(
-            "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\nrule_files: ['{}']\nscrape_configs:\n  - job_name: sojourn\n    \
-             static_configs: [{{ targets: [{}] }}]\n",
-            repository("dashboards/alerts.yml").display(),
-            targets.join(", ")
-        );
-        fs::write(folder.path().join("prometheus.yml"), config).expect("written");
-        let log = fs::File::create(folder.path().join("log")).expect("a log");
-        let child = dying_with_us("prometheus")
-            .arg(format!("--config.file={}", folder.path().join("prometheus.yml").display()))
-            .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
-            .arg(format!("--web.listen-address={address}"))
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("prometheus starts");
-        Self { folder, address, child }
-    }
-
-    /// What a query finds, one line each; an error says what Prometheus says.
-    fn query(&self, query: &str) -> Result<Vec<String>, String> {
-        let url = format!("http://{}", self.address);
-        let output = Command::new("promtool").args(["query", "instant", &url, query]).output().expect("promtool runs");
-        if output.status.success() {
-            // Nothing is an empty line.
-            let found = String::from_utf8_lossy(&output.stdout).into_owned();
-            Ok(found.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())
-        } else {
-            Err(String::from_utf8_lossy(&output.stderr).into_owned())
-        }
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
-    }
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        // Either fails only if it has ended by itself.
-        let _ended = self.child.kill();
-        let _ended = self.child.wait();
-    }
-}
-
 /// All dashboards, by their files' names.
-fn dashboards() -> Vec<(String, Value)> {
+pub fn dashboards() -> Vec<(String, Value)> {
     let files = fs::read_dir(repository("dashboards")).expect("the folder").map(|entry| entry.expect("a file").path());
     let is_dashboard = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "json");
     let mut found: Vec<_> = files.filter(is_dashboard).map(read).collect();
@@ -88,7 +29,8 @@ fn read(path: PathBuf) -> (String, Value) {
     (path.file_name().expect("a name").to_string_lossy().into_owned(), dashboard)
 }
 
-fn list(value: &Value) -> &[Value] {
+/// The items of a list.
+pub fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
@@ -184,9 +126,10 @@ fn dashboards_have_what_provisioning_needs() {
     for (name, dashboard) in dashboards() {
         assert!(identities.insert(dashboard["uid"].as_str().expect("a uid").to_owned()), "{name}");
         assert!(dashboard["title"].as_str().is_some_and(|title| title.starts_with("Sojourn: ")), "{name}");
-        let mut taken = BTreeSet::new();
+        let (mut taken, mut titles) = (BTreeSet::new(), BTreeSet::new());
         for panel in list(&dashboard["panels"]) {
             assert_eq!(panel["datasource"]["uid"], "prometheus", "{name}: that of config/compose/grafana");
+            assert!(titles.insert(panel["title"].as_str().expect("a title")), "{name}: {} twice", panel["title"]);
             assert!(panel["description"].as_str().is_some_and(|text| !text.is_empty()), "{name}: {}", panel["title"]);
             let [x, y, width, height] =
                 ["x", "y", "w", "h"].map(|side| panel["gridPos"][side].as_u64().expect("a number"));

@@ -16,6 +16,8 @@ mod dashboards;
 mod http;
 mod logs;
 mod packaging;
+mod panels;
+mod prometheus;
 mod reload;
 mod sessions;
 mod systemd;
