@@ -223,7 +223,7 @@ fn a_server_that_waits_for_its_database_says_so() {
     waiting.wait_for_log("the database is owned by");
     let page = get(port, "/readyz").expect("an answer");
     assert_eq!(page.status, 503);
-    assert!(page.json()["reason"].as_str().is_some_and(|reason| reason.starts_with("loading")), "{page:?}");
+    assert!(page.json()["reason"].as_str().is_some_and(|reason| reason.starts_with("not the owner")), "{page:?}");
     assert_eq!(get(port, "/healthz").expect("an answer").status, 200);
     assert_eq!(ask(port, "GET", "/api/session-stats", &[BEARER]).expect("an answer").status, 503);
     assert_eq!(series(&get(port, "/metrics").expect("a page").body, "sojourn_loading"), Some(1.0));

@@ -137,6 +137,23 @@ fn sessions_are_counted_and_cleaned_up_on_postgres_with_the_rights_of_a_plain_ro
 }
 
 #[test]
+fn a_read_that_had_to_load_its_value_is_a_cold_hit() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = format!("sqlite://{}", folder.path().join("one.db").display());
+    let mut first = Server::start(&url, &[]);
+    assert!(is_ok(&first.call(&["SET", "sess:a", "{}", "EX", "600"])));
+    assert!(first.stop().success());
+    let (server, port) = start(&url, &[]);
+    for _ in 0..3 {
+        server.call(&["GET", "sess:a"]);
+    }
+    let page = get(port, "/metrics").expect("a page").body;
+    let counts = ["keyspace_cold_hits", "cold_loads", "keyspace_hits"]
+        .map(|name| (series(&page, &format!("sojourn_{name}_total")), server.info(name)));
+    assert_eq!(counts, [(Some(1.0), 1), (Some(1.0), 1), (Some(3.0), 3)]);
+}
+
+#[test]
 fn rows_that_have_ended_are_counted_up_to_a_limit_and_all_deleted() {
     let postgres = PostgresServer::start(&["fsync=off"]);
     let database = postgres.create_database();

@@ -1,6 +1,6 @@
 //! What the server may do, and how long the database was away. A status changes a few times a day; it is read by every request.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -38,6 +38,8 @@ impl Status {
 #[derive(Debug)]
 pub(super) struct Standing {
     status: AtomicU8,
+    /// Whether it waits for another server to be gone.
+    waits_for_owner: AtomicBool,
     outages: Mutex<Outages>,
 }
 
@@ -49,7 +51,11 @@ struct Outages {
 
 impl Standing {
     pub fn loading() -> Self {
-        Self { status: AtomicU8::new(Status::Loading as u8), outages: Mutex::default() }
+        Self {
+            status: AtomicU8::new(Status::Loading as u8),
+            waits_for_owner: AtomicBool::new(false),
+            outages: Mutex::default(),
+        }
     }
 
     pub fn status(&self) -> Status {
@@ -82,6 +88,17 @@ impl Standing {
 }
 
 impl WriteThrough {
+    /// Notes whether another server was found to own the database, for whose end this one waits.
+    pub fn note_other_owner(&self, is_there: bool) {
+        self.standing.waits_for_owner.store(is_there, Ordering::Relaxed);
+    }
+
+    /// Whether this server waits for another one to be gone.
+    #[must_use]
+    pub fn waits_for_owner(&self) -> bool {
+        self.status() == Status::Loading && self.standing.waits_for_owner.load(Ordering::Relaxed)
+    }
+
     /// What the server may do.
     #[must_use]
     pub fn status(&self) -> Status {

@@ -37,7 +37,10 @@ pub(super) fn why_not_ready(site: &Site) -> Option<Value> {
         return because("stopping");
     }
     match write_through.status() {
-        Status::Loading => because("loading: the keys are read once the database is there and no other server owns it"),
+        Status::Loading if write_through.waits_for_owner() => {
+            because("not the owner: another server owns the database, and this one waits until it is gone")
+        }
+        Status::Loading => because("loading: the database does not answer yet, or its keys are being read"),
         Status::Lost => because("not the owner: another server owns the database"),
         Status::Up if !write_through.surely_owns(Instant::now()) => {
             because("not surely the owner: the database has not confirmed it for too long")
