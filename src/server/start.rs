@@ -128,7 +128,9 @@ async fn own(app: &Arc<App>, database: &Arc<dyn Database>, loads: Loads, surveys
 async fn acquire(app: &App, database: &dyn Database) -> Result<Option<(i64, i64)>, DatabaseError> {
     let mut said = String::new();
     while !app.write_through.is_stopping() {
-        let wait = match database.acquire(None).await {
+        let acquired = database.acquire(None).await;
+        app.write_through.note_other_owner(matches!(acquired, Ok(Ownership::HeldBy { .. })));
+        let wait = match acquired {
             Ok(Ownership::Owned { epoch, last_batch }) => return Ok(Some((epoch, last_batch))),
             Ok(Ownership::HeldBy { owner }) => format!("the database is owned by {owner}"),
             Err(error @ DatabaseError::Unusable(_)) => return Err(error),

@@ -153,7 +153,7 @@ catalogue! {
     Counter deleted_keys "sojourn_deleted_keys_total" Count "Keys that commands deleted: logouts above all";
     Counter unknown_keys_asked "sojourn_unknown_keys_asked_total" Count "Keys that the database was asked for because not all keys were known yet";
     Gauge all_keys_known "sojourn_all_keys_known" Count "1 once all keys of the database are known; until then an unknown key costs a query";
-    Gauge keys_read_ms "sojourn_keys_read_milliseconds" Milliseconds "How long after the start all keys were known";
+    Gauge keys_read_ms "sojourn_keys_read_seconds" Milliseconds "How long after the start all keys were known";
     Counter expired_keys "sojourn_expired_keys_total" Count "Keys whose life ended";
     Gauge pubsub_channels "sojourn_pubsub_channels" Count "Channels that somebody subscribes to";
     Gauge pubsub_patterns "sojourn_pubsub_patterns" Count "Patterns that somebody subscribes to";
@@ -179,7 +179,7 @@ catalogue! {
     Gauge last_commit_us "sojourn_last_commit_seconds" Microseconds "How long the last commit took";
     Gauge last_save_s "sojourn_last_save_timestamp_seconds" Seconds "When all that there was had been committed on request, or was read at the start, in Unix seconds";
     Gauge ready "sojourn_ready" Count "1 while /readyz says so: it accepts connections and the database answers";
-    Gauge loading "sojourn_loading" Count "1 until the keys are read";
+    Gauge loading "sojourn_loading" Count "1 until the database is there and owned, so that commands are answered";
     Gauge database_up "sojourn_database_up" Count "1 while the database commits";
     Gauge outage "sojourn_outage" Count "1 while the database is away and writes are refused";
     Counter outages "sojourn_outages_total" Count "Times the database went away";

@@ -11,12 +11,15 @@ use super::support::server::{Server, free_port, is_ok, run_to_end, wait_until};
 const TOKEN: &str = "a-token-for-tests";
 const BEARER: &str = "Authorization: Bearer a-token-for-tests";
 
-/// A server with its port for HTTP.
+/// A server that knows all its keys, with its port for HTTP.
 pub fn start(database_url: &str, flags: &[&str]) -> (Server, u16) {
     let port = free_port();
     let address = format!("127.0.0.1:{port}");
     let flags: Vec<&str> = ["--metrics-addr", &address].into_iter().chain(flags.iter().copied()).collect();
-    (Server::start(database_url, &flags), port)
+    let server = Server::start(database_url, &flags);
+    let knows_all = |page: &str| series(page, "sojourn_all_keys_known") == Some(1.0);
+    wait_until("all keys to be known", || get(port, "/metrics").is_ok_and(|page| knows_all(&page.body)));
+    (server, port)
 }
 
 fn with_token(database_url: &str) -> (Server, u16) {

@@ -40,7 +40,7 @@ pub(super) fn why_not_ready(site: &Site) -> Option<Value> {
         Status::Loading if write_through.waits_for_owner() => {
             because("not the owner: another server owns the database, and this one waits until it is gone")
         }
-        Status::Loading => because("loading: the database does not answer yet, or its keys are being read"),
+        Status::Loading => because("loading: the database does not answer yet"),
         Status::Lost => because("not the owner: another server owns the database"),
         Status::Up if !write_through.surely_owns(Instant::now()) => {
             because("not surely the owner: the database has not confirmed it for too long")

@@ -19,7 +19,7 @@ const CLEAN_UP_LIMIT: Duration = Duration::from_secs(30);
 
 /// `GET /api/session-stats`.
 pub(super) async fn statistics(site: &Site) -> Page {
-    if site.app.write_through.status() == Status::Loading {
+    if site.app.write_through.status() == Status::Loading || !site.app.keyspace.knows_all() {
         return failed(StatusCode::SERVICE_UNAVAILABLE, "loading: not all keys are known yet");
     }
     let Ok(_walk) = site.walks.acquire().await else {
