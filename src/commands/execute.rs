@@ -4,6 +4,7 @@
 mod ask;
 mod call;
 mod exec;
+mod room;
 mod script;
 
 use std::sync::Arc;
@@ -217,6 +218,7 @@ fn gates(
     if is_restricted {
         permission::admit(app, client, row, request)?;
     }
+    room::admit(app, client, row, request)?;
     if client.listens() && client.protocol == Protocol::Resp2 && !has(Flag::WhileListening) {
         return Err(pubsub::only_listens(row));
     }

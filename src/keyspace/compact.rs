@@ -113,6 +113,15 @@ impl Compact {
         true
     }
 
+    /// Lets the value leave.
+    pub fn evict(&mut self) {
+        let mut bytes = Box::<[u8]>::from(self.0.get(..self.key_end()).unwrap_or_default());
+        if let Some(state) = bytes.get_mut(at::KIND) {
+            *state &= !HOT;
+        }
+        self.0 = bytes;
+    }
+
     /// The same held wide.
     #[must_use]
     pub fn to_wide(&self) -> Wide {

@@ -40,6 +40,14 @@ pub struct Spot {
     pub shard: usize,
 }
 
+impl Spot {
+    /// The hash of the key.
+    #[must_use]
+    pub fn hash(self) -> u64 {
+        self.hash
+    }
+}
+
 /// How a command locks its keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {

@@ -80,6 +80,7 @@ impl Keyspace {
                 together.push(next);
             }
             let result = self.load_now(&*database, &together).await;
+            self.make_room();
             for request in together {
                 // Who asked may be gone.
                 let _ = request.done.send(result.clone());
@@ -146,6 +147,7 @@ impl Keyspace {
 
     fn warm(&self, name: &Name, incarnation: u64, record: StoredRecord) {
         let spot = self.hot.spot(name.database, &name.key);
+        self.eviction.marks.note_load(spot.hash());
         let mut locked = self.hot.lock_shard(spot.shard);
         locked.change(spot, name.database, &name.key, |_, entry| {
             let committed = entry.pending.as_mut().and_then(|pending| pending.committed.as_mut());

@@ -81,10 +81,16 @@ impl Keyspace {
         MemoryUse {
             keys: holding.keys,
             values: holding.lasting.wrapping_add(holding.expiring),
-            tables: EMPTY_BYTES + self.hot.account().table_bytes(),
+            tables: EMPTY_BYTES + self.hot.account().table_bytes() + self.eviction.marks.bytes(),
             pending: holding.pending + self.write_through.held_bytes() + self.touches.bytes() + self.hot.known.bytes(),
             hot_values: holding.hot,
         }
+    }
+
+    /// What keys and values take now, in bytes: what `maxmemory` is compared with.
+    #[must_use]
+    pub fn memory_used(&self) -> usize {
+        self.memory_use().used()
     }
 
     /// What the account should say: everything is locked and counted anew. For tests.
@@ -92,7 +98,7 @@ impl Keyspace {
     pub fn recount(&self) -> MemoryUse {
         let locked = self.hot.lock_all();
         let mut holding = Holding::default();
-        let mut tables = EMPTY_BYTES;
+        let mut tables = EMPTY_BYTES + self.eviction.marks.bytes();
         for shard in (0..SHARDS).filter_map(|number| locked.shard(number)) {
             holding = shard.iter().fold(holding, |sum, (slot, ())| sum + slot.holding());
             tables += super::account::allocated(shard.allocation_size());

@@ -9,11 +9,13 @@ mod compact;
 pub mod counts;
 pub mod entry;
 pub mod events;
+pub mod eviction;
 pub mod expiry;
 pub mod hot;
 pub mod keys;
 mod known;
 pub mod load;
+mod marks;
 pub mod memory;
 pub mod pause;
 pub mod settle;
@@ -38,6 +40,7 @@ use crate::telemetry::metrics::Metrics;
 use counts::Counts;
 use entry::{Ends, Name};
 use events::Events;
+use eviction::Eviction;
 use hot::{Access, Hot, Spot};
 pub use keys::{Keys, KeysError, Stamp, Tickets};
 use load::{LOADS_WAITING_MAX, LoadRequest};
@@ -54,6 +57,7 @@ pub struct Keyspace {
     pub counts: Counts,
     /// How much memory they may take.
     pub memory_limit: MemoryLimit,
+    eviction: Eviction,
     /// The touches that wait for the database.
     pub touches: Touches,
     /// Who watches what.
@@ -102,6 +106,7 @@ impl Keyspace {
             hot: Hot::default(),
             counts: Counts::default(),
             memory_limit: MemoryLimit::default(),
+            eviction: Eviction::default(),
             touches: Touches::new(touch_interval),
             watches: Watches::default(),
             events: Events::new(Arc::clone(&metrics)),
@@ -148,6 +153,7 @@ impl Keyspace {
     pub fn follow(&self, settings: &Settings) {
         self.value_bytes_max.store(settings.proto_max_bulk_len, Ordering::Relaxed);
         self.memory_limit.follow(settings);
+        self.follow_limit();
         self.touches.set_interval(settings.touch_interval);
         self.events.set_classes(settings.notify_keyspace_events);
     }

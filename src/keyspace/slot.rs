@@ -203,6 +203,26 @@ impl Slot {
         }
     }
 
+    /// Whether memory is gained if its value leaves, which the database has; `with_end`: only of a key that ends.
+    #[must_use]
+    pub fn may_leave(&self, with_end: bool) -> bool {
+        let Holding { lasting, expiring, .. } = self.holding();
+        expiring > 0 || (lasting > 0 && !with_end)
+    }
+
+    /// Lets its value leave; all else stays. Only for one that [may leave](Self::may_leave).
+    pub fn evict(&mut self) {
+        debug_assert!(self.pending().is_none(), "the database does not have this value");
+        match self {
+            Self::Compact(compact) => compact.evict(),
+            Self::Wide(_) => self.change(|_, entry| {
+                if let Some(life) = &mut entry.life {
+                    life.value = None;
+                }
+            }),
+        }
+    }
+
     /// The memory that the key takes, in bytes, with its place in the table and its newest value.
     #[must_use]
     pub fn bytes(&self) -> usize {

@@ -23,6 +23,10 @@ pub struct Script {
     code_at: usize,
     /// It said that it does not write.
     pub no_writes: bool,
+    /// It said what it does, and not that it may run without memory.
+    pub needs_room: bool,
+    /// It said that it may write without memory.
+    pub allows_oom: bool,
 }
 
 impl Script {
@@ -34,7 +38,8 @@ impl Script {
         if text.len() > TEXT_BYTES_MAX {
             return Err(format!("ERR script is longer than {TEXT_BYTES_MAX} bytes"));
         }
-        let mut script = Self { sha: sha_of(&text), code_at: 0, no_writes: false, text };
+        let mut script =
+            Self { sha: sha_of(&text), code_at: 0, no_writes: false, needs_room: false, allows_oom: false, text };
         if !script.text.starts_with(b"#!") {
             return Ok(script);
         }
@@ -45,7 +50,7 @@ impl Script {
         if engine != b"#!lua" {
             return Err(format!("ERR Unexpected engine in script shebang: {}", shown(engine)));
         }
-        let mut no_writes = false;
+        let (mut no_writes, mut allows_oom) = (false, false);
         for word in words {
             let flags = word.strip_prefix(b"flags=");
             let flags = flags.ok_or_else(|| format!("ERR Unknown lua shebang option: {}", shown(word)))?;
@@ -54,10 +59,10 @@ impl Script {
                     return Err(format!("ERR Unexpected flag in script shebang: {}", shown(flag)));
                 }
                 no_writes |= flag == FLAGS[0];
+                allows_oom |= flag == FLAGS[1];
             }
         }
-        script.no_writes = no_writes;
-        Ok(script)
+        Ok(Self { no_writes, allows_oom, needs_room: !no_writes && !allows_oom, ..script })
     }
 
     /// What Lua compiles.

@@ -56,6 +56,12 @@ const EXPIRE_TICK_TOLD: Duration = Duration::from_millis(10);
 const EXPIRE_SLICE: Duration = Duration::from_millis(1);
 const EXPIRE_PAUSE: Duration = Duration::from_millis(3);
 
+/// How often the memory is compared with its limit beside the commands that do.
+const MEMORY_TICK: Duration = Duration::from_millis(100);
+
+/// So many times in a row half a millisecond is spent on letting values leave before somebody else has a turn.
+const SLICES_MAX: usize = 200;
+
 /// How often the files of TLS are looked at: a few pages that the kernel has in memory.
 const CERTIFICATES_TICK: Duration = Duration::from_secs(2);
 
@@ -201,6 +207,7 @@ async fn serve_until(serving: Serving, shutdown: impl Future<Output = ()>) -> Re
         tasks.spawn(accept::accept(listener, Arc::clone(&app), Arc::clone(&workers), stopping.clone()));
     }
     tasks.spawn(expire(Arc::clone(&app), Ticks::every(EXPIRE_TICK, &stopping)));
+    tasks.spawn(keep_within_memory(Arc::clone(&app), Ticks::every(MEMORY_TICK, &stopping)));
     tasks.spawn(events::deliver(Arc::clone(&app), stopping.clone()));
     if let Some(tls) = &app.tls {
         tasks.spawn(follow_certificates(Arc::clone(tls), Ticks::every(CERTIFICATES_TICK, &stopping)));
@@ -309,6 +316,20 @@ async fn expire_all(app: &App, ticks: &Ticks) {
         app.metrics.latency.note(Event::ExpireCycle, begun.elapsed(), &app.clock);
         if from.is_some() {
             tokio::time::sleep(EXPIRE_PAUSE).await;
+        }
+    }
+}
+
+/// Keeps the memory within its limit where no command does.
+async fn keep_within_memory(app: Arc<App>, mut ticks: Ticks) {
+    loop {
+        tokio::select! {
+            goes_on = ticks.next() => if !goes_on { return },
+            () = app.keyspace.memory_is_short() => {}
+        }
+        let mut slices = 0..SLICES_MAX;
+        while slices.next().is_some() && app.keyspace.tend_memory() {
+            tokio::task::yield_now().await;
         }
     }
 }

@@ -24,6 +24,7 @@ use super::wait::{Wait, rest, until};
 use crate::app::{App, Client};
 use crate::commands::execute::{self, Step};
 use crate::keyspace::Tickets;
+use crate::keyspace::eviction::Hold;
 use crate::protocol::{ProtocolError, Reply, Request, RequestLimits, RequestReader};
 
 /// Requests that are taken off the buffer before they are executed, so that their cold values load in one query.
@@ -71,6 +72,10 @@ struct Connection {
     idle: Wait,
     /// How long the client has lacked its password.
     stranger: Wait,
+    /// Whether values were loaded for the request that is executed.
+    has_loaded: bool,
+    /// Keeps the values of a request in memory that left again before it was executed.
+    kept: Option<Hold>,
 }
 
 /// Serves one connection until it ends or the server stops.
@@ -89,6 +94,8 @@ pub async fn serve(app: Arc<App>, client: Client, stream: Stream, signals: Signa
         closing: false,
         idle: Wait::default(),
         stranger: Wait::default(),
+        has_loaded: false,
+        kept: None,
     };
     if let Err(error) = connection.run(stream, stopping).await {
         debug!(%error, "a connection broke");
@@ -334,6 +341,7 @@ impl Connection {
     }
 
     fn hold(&mut self, reply: Reply, tickets: Tickets) {
+        (self.has_loaded, self.kept) = (false, None);
         let tickets = if self.app.write_through.holds_replies() {
             tickets
         } else {

@@ -6,6 +6,7 @@
 mod collections;
 mod drafts;
 mod events;
+mod eviction;
 mod failures;
 mod locks;
 mod memory;

@@ -12,6 +12,7 @@ use ahash::AHashSet;
 use bytes::Bytes;
 
 use super::exec::gathering;
+use super::room::NO_ROOM;
 use super::{KeyOf, KeysOf, Long, Step, call, cold, error_reply, key_lengths_fit, keys_of, refused};
 use crate::app::{App, Client};
 use crate::commands::acl::permission;
@@ -174,7 +175,8 @@ impl<'d> Draft<'d> {
         let (limit, stop) = (self.limit.clone(), self.stop);
         let before = client.database;
         let read_only = script.no_writes || row.has(Flag::Readonly);
-        let mut calls = Calls { app, client, draft: self, read_only };
+        let lacks_room = !script.allows_oom && app.keyspace.is_full();
+        let mut calls = Calls { app, client, draft: self, read_only, lacks_room };
         let ran = with_state(|state| state.run(script, keys, arguments, limit, &mut calls));
         // A SELECT of the script is the script's alone.
         connection::choose(client, before);
@@ -218,7 +220,8 @@ pub(super) fn draft(
             Some(locked) => locked,
             None => lock(),
         };
-        if locked.stamp(names) != stamp {
+        // A value may have left memory meanwhile, and what was written to its draft could not be done on it.
+        if locked.stamp(names) != stamp || !super::cold(&locked, names).is_empty() {
             continue;
         }
         if let Some(reply) = look(&mut locked) {
@@ -309,6 +312,8 @@ struct Calls<'c, 'd> {
     client: &'c mut Client,
     draft: &'c mut Draft<'d>,
     read_only: bool,
+    /// Whether there was no memory when it started, and it has written nothing yet.
+    lacks_room: bool,
 }
 
 impl Host for Calls<'_, '_> {
@@ -341,7 +346,7 @@ const NOT_FROM_SCRIPT: &str = "ERR This Redis command is not allowed from script
 
 impl Calls<'_, '_> {
     /// The gates of a command that a script calls, in Redis's order.
-    fn admit(&self, words: &Request) -> Result<&'static Row, CommandError> {
+    fn admit(&mut self, words: &Request) -> Result<&'static Row, CommandError> {
         let row =
             table::lookup(words).ok_or_else(|| CommandError::other("ERR Unknown Redis command called from script"))?;
         if !row.accepts(words.len()) {
@@ -357,6 +362,11 @@ impl Calls<'_, '_> {
             return Err(CommandError::other("ERR Write commands are not allowed from read-only scripts."));
         }
         key_lengths_fit(self.app, row, words)?;
+        if self.lacks_room && row.has(Flag::DenyOom) {
+            return Err(CommandError::other(NO_ROOM));
+        }
+        // As in Redis, a script that has written goes on.
+        self.lacks_room &= !row.has(Flag::Write);
         Ok(row)
     }
 }

@@ -119,6 +119,8 @@ impl Keys<'_> {
         for (database, key) in names {
             self.database = *database;
             self.look(key);
+            // The script has read it; not before it has ended, so that what was loaded for it stays.
+            self.keyspace.note_read(self.keyspace.hot.spot(*database, key));
         }
         self.database = selected;
     }

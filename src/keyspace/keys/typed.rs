@@ -133,6 +133,9 @@ impl Keys<'_> {
         let slot = self.locked.slot(spot, self.database, key);
         slot.inspect(|slot| see(slot, &mut self.seen));
         let life = slot.and_then(|slot| slot.live(self.now_ms))?;
+        if life.value.is_some() {
+            self.keyspace.note_read(spot);
+        }
         Some((life.kind, life.value.map(|held| self.copies.share(life.incarnation, held))))
     }
 

@@ -21,6 +21,9 @@ impl Connection {
         if self.app.keyspace.is_too_much_to_ask(&keys) {
             return self.await_keys().await;
         }
+        if std::mem::replace(&mut self.has_loaded, true) && self.kept.is_none() {
+            self.kept = Some(self.app.keyspace.hold_loaded());
+        }
         for request in &self.requests {
             keys.extend(execute::keys_to_load(&self.app, &self.client, request));
         }

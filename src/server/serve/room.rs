@@ -15,7 +15,12 @@ impl Connection {
         while self.lacks_room() && execute::may_write(request) {
             self.release_replies();
             // A client that is gone is noticed when the connection goes on.
-            if self.send_now(to).is_err() || (self.lacks_room() && self.settlements.changed().await.is_err()) {
+            if self.send_now(to).is_err() {
+                return;
+            }
+            if self.app.keyspace.is_strained() && self.app.keyspace.relieve() {
+                tokio::task::yield_now().await;
+            } else if self.lacks_room() && self.settlements.changed().await.is_err() {
                 return;
             }
         }
@@ -24,6 +29,6 @@ impl Connection {
     fn lacks_room(&self) -> bool {
         let write_through = &self.app.write_through;
         let has_share = self.output.waiting() >= SHARE_WHEN_CROWDED && write_through.is_crowded();
-        (has_share || !write_through.has_room()) && !write_through.is_stopping()
+        (has_share || !write_through.has_room() || self.app.keyspace.is_strained()) && !write_through.is_stopping()
     }
 }
