@@ -100,6 +100,9 @@ fn freq(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
     if !keys.exists(&request[2]) {
         return Ok(Reply::Null);
     }
+    if let Some(reads) = keys.reads_of(&request[2]) {
+        return Ok(Reply::Integer(reads.into()));
+    }
     Err(CommandError::other(
         "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching \
          between policies at runtime LRU and LFU data will take some time to adjust.",

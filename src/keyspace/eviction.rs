@@ -160,17 +160,19 @@ impl Keyspace {
         self.eviction.marks.note_read(spot.hash(), self.reads_told_apart());
     }
 
+    /// How often a value was read, as far as that is known.
+    pub(super) fn reads_of(&self, spot: Spot) -> u8 {
+        self.eviction.marks.reads(spot.hash())
+    }
+
+    /// Whether the policy asks how often a value is read, and not only whether.
+    pub(super) fn counts_reads(&self) -> bool {
+        matches!(self.memory_limit.policy(), EvictionPolicy::AllkeysLfu | EvictionPolicy::VolatileLfu)
+    }
+
     /// How many reads of a value are told apart.
     fn reads_told_apart(&self) -> u8 {
-        match self.memory_limit.policy() {
-            EvictionPolicy::AllkeysLfu | EvictionPolicy::VolatileLfu => READS_MAX,
-            EvictionPolicy::AllkeysLru
-            | EvictionPolicy::VolatileLru
-            | EvictionPolicy::AllkeysRandom
-            | EvictionPolicy::VolatileRandom
-            | EvictionPolicy::VolatileTtl
-            | EvictionPolicy::NoEviction => 1,
-        }
+        if self.counts_reads() { READS_MAX } else { 1 }
     }
 
     fn balance(&self) -> Balance {

@@ -78,13 +78,6 @@ impl Default for Hot {
     }
 }
 
-impl Spot {
-    /// The hash of the key.
-    pub(super) fn hash(self) -> u64 {
-        self.hash
-    }
-}
-
 impl Hot {
     /// Where a key is.
     #[must_use]

@@ -177,6 +177,7 @@ impl Keyspace {
             return self.hot.known.note_asked(spot, name.database, &name.key);
         };
         let StoredRecord { kind, value, expiry } = sound(record);
+        self.eviction.marks.note_load(spot.hash());
         self.add(&mut locked, name.clone(), (kind, Some(value)), expiry, home);
         live.for_each(|(home, _)| self.delete_record(super::keys::record(name, home)));
     }

@@ -7,24 +7,28 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
 use super::account::allocated;
 
-/// Two marks stand in a byte.
-const MARK_BITS: u8 = 4;
-const MARK: u8 = 0x0f;
+/// Four marks stand in a byte: more would cost memory that values could have.
+const MARK_BITS: usize = 2;
+const MARKS_A_BYTE: usize = 4;
+const MARK: u8 = 0b11;
 
 /// A value that was loaded for a command that has not read it yet: that one read says nothing of further ones.
 const LOADED: u8 = MARK;
 
 /// The largest count of reads.
-pub const READS_MAX: u8 = 7;
+pub const READS_MAX: u8 = 2;
 
-/// Bytes of the first table; each further one is four times as large. The last one has marks for 500 000 000 keys.
+/// Bytes of the first table; each further one is twice as large. The last one has marks for 500 000 000 keys.
 const FIRST_BYTES: usize = 4 * 1024;
-const LEVELS: usize = 9;
+const LEVELS: usize = 17;
+
+/// Places for each key, at least: the fewer, the more keys share one.
+const PLACES_A_KEY: usize = 2;
 
 /// The marks of all keys.
 #[derive(Debug, Default)]
 pub struct Marks {
-    /// A read takes no lock, so a table that has become too small stays; all of them are a third of the last.
+    /// A read takes no lock, so a table that has become too small stays; all of them together are as large as the last.
     tables: [OnceLock<Box<[AtomicU8]>>; LEVELS],
     level: AtomicUsize,
     bytes: AtomicUsize,
@@ -38,7 +42,7 @@ impl Marks {
     /// Makes room for the marks of so many keys, if marks are `wanted`.
     pub fn fit(&self, wanted: bool, keys: usize) {
         if wanted {
-            while self.places() < 2 * keys && self.level.load(Ordering::Relaxed) + 1 < LEVELS {
+            while self.places() < PLACES_A_KEY * keys && self.level.load(Ordering::Relaxed) + 1 < LEVELS {
                 self.grow();
             }
         }
@@ -99,20 +103,19 @@ impl Marks {
     }
 
     fn places(&self) -> usize {
-        2 * self.table().len()
+        MARKS_A_BYTE * self.table().len()
     }
 
     /// The first table, or the next one, in which each key finds the mark that it had.
     fn grow(&self) {
         let known = self.table();
         let level = self.level.load(Ordering::Acquire) + usize::from(!known.is_empty());
-        let copies = if known.is_empty() { FIRST_BYTES } else { 4 };
         let marks = |_: usize| known.iter().map(|marks| AtomicU8::new(marks.load(Ordering::Relaxed)));
         let Some(place) = self.tables.get(level) else { return };
         place.get_or_init(|| {
             let table: Box<[AtomicU8]> = match known {
-                [] => (0..copies).map(|_| AtomicU8::new(0)).collect(),
-                _ => (0..copies).flat_map(marks).collect(),
+                [] => (0..FIRST_BYTES).map(|_| AtomicU8::new(0)).collect(),
+                _ => (0..2).flat_map(marks).collect(),
             };
             self.bytes.fetch_add(allocated(table.len()), Ordering::Relaxed);
             table
@@ -125,9 +128,9 @@ impl Marks {
     fn change(&self, hash: u64, change: impl FnOnce(u8) -> u8) -> u8 {
         let table = self.table();
         #[expect(clippy::cast_possible_truncation, reason = "only the lower bits are needed")]
-        let place = hash as usize & (2 * table.len()).wrapping_sub(1);
-        let Some(marks) = table.get(place / 2) else { return 0 };
-        let shift = if place.is_multiple_of(2) { 0 } else { MARK_BITS };
+        let place = hash as usize & (MARKS_A_BYTE * table.len()).wrapping_sub(1);
+        let Some(marks) = table.get(place / MARKS_A_BYTE) else { return 0 };
+        let shift = place % MARKS_A_BYTE * MARK_BITS;
         let both = marks.load(Ordering::Relaxed);
         let before = (both >> shift) & MARK;
         let after = change(before);
@@ -149,7 +152,7 @@ mod tests {
         let marks = Marks::default();
         marks.fit(true, 1);
         assert!(marks.pass(7), "never read");
-        for (reads, most, turns) in [(1, 1, 1), (9, 1, 1), (3, READS_MAX, 3), (100, READS_MAX, READS_MAX)] {
+        for (reads, most, turns) in [(1, 1, 1), (9, 1, 1), (1, READS_MAX, 1), (100, READS_MAX, READS_MAX)] {
             (0..reads).for_each(|_| marks.note_read(7, most));
             assert_eq!(marks.reads(7), turns);
             let passed = (0..turns).filter(|_| marks.pass(7)).count();

@@ -43,6 +43,7 @@ const SCRIPTS: &[(&str, &str)] = &[
     ("observation", include_str!("scripts/observation.txt")),
     ("protocol", include_str!("scripts/protocol.txt")),
     ("pubsub", include_str!("scripts/pubsub.txt")),
+    ("memory", include_str!("scripts/memory.txt")),
     ("lua", include_str!("scripts/lua.txt")),
 ];
 
@@ -72,6 +73,7 @@ macro_rules! replies_equal_redis {
 replies_equal_redis! {
     strings_reply_as_redis_does: "strings" in RESP 2;
     strings_reply_as_redis_does_in_resp3: "strings" in RESP 3;
+    the_memory_limit_refuses_what_redis_refuses: "memory" in RESP 2;
     numbers_reply_as_redis_does: "numbers" in RESP 2;
     numbers_reply_as_redis_does_in_resp3: "numbers" in RESP 3;
     ranges_reply_as_redis_does: "ranges" in RESP 2;

@@ -1,7 +1,12 @@
 //! What the server says of its memory, and what it does at its limit, asked of real processes.
 
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use crate::postgres::PostgresServer;
 use crate::server::{Server, is_ok, wait_until};
-use crate::support::resp::{Connection, encode};
+use crate::support::resp::{Connection, Frame, encode};
 
 const SESSIONS: usize = 300_000;
 const PIPELINE: usize = 500;
@@ -56,4 +61,182 @@ fn used_memory_is_what_the_process_holds_for_its_sessions() {
     assert!(counted > 250_000.0 * 337.0, "{counted} bytes counted");
     let off = (grown / counted - 1.0).abs();
     assert!(off < OFF_MAX, "the process grew by {grown} bytes, of which {counted} are counted");
+}
+
+const WRITERS: usize = 4;
+const SESSIONS_EACH: usize = 4_000;
+const ROUNDS: usize = 40;
+const SESSIONS_A_ROUND: usize = 100;
+/// Room for about a third of the values.
+const LIMIT_BYTES: u64 = 6_000_000;
+const VALUE_BYTES: usize = 600;
+
+/// What one client writes and reads: sessions of its own, of which it knows the newest version.
+struct Writer {
+    client: Connection,
+    first: usize,
+    versions: Vec<usize>,
+    random: fastrand::Rng,
+    operations: usize,
+}
+
+fn versioned(number: usize, version: usize) -> String {
+    value(number * 1_000 + version, VALUE_BYTES)
+}
+
+impl Writer {
+    fn new(server: &Server, number: usize) -> Self {
+        let random = fastrand::Rng::with_seed(number as u64);
+        Self {
+            client: server.connect(),
+            first: number * SESSIONS_EACH,
+            versions: vec![0; SESSIONS_EACH],
+            random,
+            operations: 0,
+        }
+    }
+
+    /// Some sessions are written and read at once, others only read, all in one pipeline.
+    fn round(&mut self) {
+        let mut requests = Vec::new();
+        let mut expected = Vec::new();
+        for _ in 0..SESSIONS_A_ROUND {
+            let written = self.random.usize(..SESSIONS_EACH);
+            self.versions[written] += 1;
+            let new = versioned(self.first + written, self.versions[written]);
+            requests.extend(encode(&["SET", &key(self.first + written), &new, "EX", "86400"]));
+            requests.extend(encode(&["GET", &key(self.first + written)]));
+            let read = self.random.usize(..SESSIONS_EACH);
+            requests.extend(encode(&["GET", &key(self.first + read)]));
+            expected.extend([None, Some((written, self.versions[written])), Some((read, self.versions[read]))]);
+        }
+        self.client.send(&requests).expect("a server");
+        for expected in expected {
+            let reply = self.client.read().expect("a reply");
+            match expected {
+                None => assert!(is_ok(&reply), "a write is refused: {reply:?}"),
+                Some((session, version)) => self.check(&reply, session, version),
+            }
+            self.operations += 1;
+        }
+    }
+
+    fn check(&self, reply: &Frame, session: usize, version: usize) {
+        let expected = (version > 0).then(|| versioned(self.first + session, version).into_bytes());
+        let found = reply.bytes().map(<[u8]>::to_vec);
+        assert!(found == expected, "session {session} is not what was written last: {reply:?}, version {version}");
+    }
+
+    /// Every session, whether its value is in memory or not.
+    fn check_all(&mut self) {
+        for session in 0..SESSIONS_EACH {
+            let reply = self.client.call(&["GET", &key(self.first + session)]).expect("a reply");
+            self.check(&reply, session, self.versions[session]);
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.versions.iter().filter(|version| **version > 0).count()
+    }
+}
+
+/// Writes and reads far more than fits, and looks at the account meanwhile.
+fn load(server: &Server) -> Vec<Writer> {
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            let (mut client, mut most, mut looks) = (server.connect(), 0, 0);
+            while !done.load(Ordering::Relaxed) {
+                most = most.max(client.info("used_memory"));
+                looks += 1;
+            }
+            (most, looks)
+        });
+        let writers = (0..WRITERS).map(|number| {
+            scope.spawn(move || {
+                let mut writer = Writer::new(server, number);
+                (0..ROUNDS).for_each(|_| writer.round());
+                writer
+            })
+        });
+        let writers: Vec<_> = writers.collect();
+        let ended: Vec<_> = writers.into_iter().map(thread::ScopedJoinHandle::join).collect();
+        done.store(true, Ordering::Relaxed);
+        let (most, looks) = watch.join().expect("no panic");
+        assert!(looks >= 20, "{looks} looks");
+        assert!(most as f64 <= LIMIT_BYTES as f64 * (1.0 + OFF_MAX), "{most} bytes of {LIMIT_BYTES}");
+        ended.into_iter().map(|writer| writer.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    })
+}
+
+/// All keys, as SCAN finds them.
+fn scan(client: &mut Connection) -> BTreeSet<Vec<u8>> {
+    let (mut cursor, mut found) = ("0".to_owned(), BTreeSet::new());
+    loop {
+        let page = client.call(&["SCAN", &cursor, "COUNT", "1000"]).expect("a reply");
+        let [next, keys] = page.items() else { panic!("no page: {page:?}") };
+        for key in keys.items() {
+            assert!(found.insert(key.bytes().expect("a key").to_vec()), "SCAN says {key:?} twice");
+        }
+        cursor = String::from_utf8_lossy(next.bytes().expect("a cursor")).into_owned();
+        if cursor == "0" {
+            return found;
+        }
+    }
+}
+
+fn evicting_loses_no_session(url: &str) {
+    let server = Server::start(url, &["--maxmemory", &LIMIT_BYTES.to_string()]);
+    let mut writers = load(&server);
+    let operations: usize = writers.iter().map(|writer| writer.operations).sum();
+    assert_eq!(operations, WRITERS * ROUNDS * SESSIONS_A_ROUND * 3);
+    let sessions: usize = writers.iter().map(Writer::count).sum();
+    let mut client = server.connect();
+    assert_eq!(client.call(&["DBSIZE"]).expect("a reply").integer(), i64::try_from(sessions).ok());
+    assert_eq!(scan(&mut client).len(), sessions);
+    let (evicted, loaded) = (client.info("evicted_values"), client.info("cold_loads"));
+    assert!(evicted > 1_000 && loaded > 1_000, "{evicted} evicted, {loaded} loaded");
+    assert_eq!(client.info("evicted_keys"), 0);
+    writers.iter_mut().for_each(Writer::check_all);
+    assert_eq!(client.info("hot_values") + client.info("cold_values"), sessions as u64);
+    less_memory(&mut client, sessions);
+}
+
+/// CONFIG SET takes effect at once, down to where not even the keys fit.
+fn less_memory(client: &mut Connection, sessions: usize) {
+    let set = |client: &mut Connection, bytes: u64| {
+        let reply = client.call(&["CONFIG", "SET", "maxmemory", &bytes.to_string()]).expect("a reply");
+        assert!(is_ok(&reply), "{reply:?}");
+    };
+    let less = LIMIT_BYTES * 3 / 4;
+    set(client, less);
+    wait_until("values to leave", || client.info("used_memory") <= less);
+    assert!(client.info("hot_values") > 0);
+    set(client, 10);
+    wait_until("all values to leave", || client.info("hot_values") == 0);
+    let full = client.call(&["SET", "sess:new", "{}"]).expect("a reply");
+    assert_eq!(full, Frame::Line(b'-', b"OOM command not allowed when used memory > 'maxmemory'.".to_vec()));
+    let keys: Vec<_> = scan(client).into_iter().take(10).collect();
+    for key in &keys {
+        assert!(client.call(&[b"GET", &key[..]]).expect("a reply").bytes().is_some(), "a read goes on");
+        assert_eq!(client.call(&[b"EXPIRE", &key[..], b"90000"]).expect("a reply").integer(), Some(1));
+    }
+    let delete: Vec<&[u8]> = std::iter::once(&b"DEL"[..]).chain(keys.iter().map(Vec::as_slice)).collect();
+    assert_eq!(client.call(&delete).expect("a reply").integer(), Some(10), "a delete goes on");
+    assert_eq!(client.call(&["DBSIZE"]).expect("a reply").integer(), i64::try_from(sessions - 10).ok());
+    set(client, 0);
+    assert!(is_ok(&client.call(&["SET", "sess:new", "{}"]).expect("a reply")));
+}
+
+#[test]
+fn evicting_under_load_loses_no_session_on_sqlite() {
+    let folder = tempfile::tempdir().expect("a folder");
+    evicting_loses_no_session(&format!("sqlite://{}", folder.path().join("sojourn.db").display()));
+}
+
+#[test]
+fn evicting_under_load_loses_no_session_on_postgresql() {
+    // Nobody crashes here, and the disk is not what is tried.
+    let postgres = PostgresServer::start(&["fsync=off"]);
+    evicting_loses_no_session(&postgres.url(&postgres.create_database()));
 }

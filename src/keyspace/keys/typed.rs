@@ -151,6 +151,12 @@ impl Keys<'_> {
         }
     }
 
+    /// How often a value was read lately, where `maxmemory-policy` wants to know it; values that left memory start anew.
+    #[must_use]
+    pub fn reads_of(&self, key: &[u8]) -> Option<u8> {
+        self.keyspace.counts_reads().then(|| self.keyspace.reads_of(self.keyspace.hot.spot(self.database, key)))
+    }
+
     fn count_lookup(&self, hit: bool) {
         if self.repeats {
             return;
