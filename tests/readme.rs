@@ -15,7 +15,7 @@ fn the_readme_lists_the_commands_of_the_rows() {
 
 #[test]
 fn the_metrics_are_documented_as_they_are_declared() {
-    assert_generated("docs/METRICS.md", "metrics", &catalogue::markdown());
+    assert_generated("dashboards/METRICS.md", "metrics", &catalogue::markdown());
 }
 
 /// What stands between the markers of this name is this text.

@@ -1,4 +1,4 @@
-//! What is known of each number: its name, kind, unit, labels and help. Prometheus, the table in `docs/METRICS.md` and the tests
+//! What is known of each number: its name, kind, unit, labels and help. Prometheus, the table in `dashboards/METRICS.md` and the tests
 //! all walk these declarations. A label is never something that a client sent.
 
 use std::borrow::Cow;

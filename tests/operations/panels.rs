@@ -25,7 +25,7 @@ const PANELS: [(&str, &str); 6] = [
     ("sessions.json", "What is left of their lives"),
     ("sessions.json", "Come and go"),
 ];
-const PICTURE: &str = "docs/panels.svg";
+const PICTURE: &str = "dashboards/panels.svg";
 
 /// The run: load, an outage in its midst, and load again.
 const BEFORE_OUTAGE: Duration = Duration::from_secs(50);
