@@ -6,17 +6,19 @@ mod closing;
 mod keys;
 mod mail;
 mod room;
+mod silence;
 
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tracing::debug;
 
 use self::closing::ended;
 use self::mail::mail;
+use self::silence::Silence;
 use super::input::READ_BYTES;
 use super::output::Output;
 use super::stream::{LAST_BYTES, Reader, Stream, Writer};
@@ -72,6 +74,8 @@ struct Connection {
     idle: Wait,
     /// How long the client has lacked its password.
     stranger: Wait,
+    /// Tells that the connection is to end.
+    expelled: Option<oneshot::Receiver<()>>,
     /// Whether values were loaded for the request that is executed.
     has_loaded: bool,
     /// Keeps the values of a request in memory that left again before it was executed.
@@ -79,35 +83,46 @@ struct Connection {
 }
 
 /// Serves one connection until it ends or the server stops.
-pub async fn serve(app: Arc<App>, client: Client, stream: Stream, signals: Signals) {
-    let Signals { settlements, stopping } = signals;
-    let connection = Connection {
-        app,
-        client,
-        reader: RequestReader::new(),
-        input: BytesMut::new(),
-        requests: VecDeque::new(),
-        output: Output::default(),
-        settlements,
-        stopping: stopping.clone(),
-        broken: None,
-        closing: false,
-        idle: Wait::default(),
-        stranger: Wait::default(),
-        has_loaded: false,
-        kept: None,
-    };
-    if let Err(error) = connection.run(stream, stopping).await {
-        debug!(%error, "a connection broke");
+#[expect(clippy::manual_async_fn, reason = "an async function keeps room for each argument twice")]
+pub fn serve(app: Arc<App>, client: Client, stream: Stream, signals: Signals) -> impl Future<Output = ()> + Send {
+    async move {
+        let Some(silence) = Silence::of(&app, &client, &stream, &signals).await else { return };
+        // In a box, and only now: a connection that says nothing is to cost next to nothing, and a future keeps room for each
+        // place that its state passes through.
+        let connection = Box::new(Connection::new(app, client, signals, silence));
+        if let Err(error) = Box::pin(connection.run(stream)).await {
+            debug!(%error, "a connection broke");
+        }
     }
 }
 
 impl Connection {
-    async fn run(mut self, mut stream: Stream, mut stopping: watch::Receiver<bool>) -> std::io::Result<()> {
+    fn new(app: Arc<App>, client: Client, Signals { settlements, stopping }: Signals, silence: Silence) -> Self {
+        Self {
+            app,
+            client,
+            reader: RequestReader::new(),
+            input: BytesMut::new(),
+            requests: VecDeque::new(),
+            output: Output::default(),
+            settlements,
+            stopping,
+            broken: None,
+            closing: false,
+            idle: Wait::default(),
+            stranger: silence.stranger,
+            expelled: silence.expelled,
+            has_loaded: false,
+            kept: None,
+        }
+    }
+
+    async fn run(mut self: Box<Self>, mut stream: Stream) -> std::io::Result<()> {
+        let mut stopping = self.stopping.clone();
         let (mut from, mut to) = stream.split();
         // One future for the whole life: made anew in each round it would cost each request a lock that all share.
         let mut stopped = pin!(stop(&mut stopping));
-        let mut expelled = self.client.info.expelled();
+        let mut expelled = self.expelled.take();
         let mut has_more = false;
         loop {
             let is_held_up = self.execute_buffered(&mut to).await;
@@ -177,7 +192,7 @@ impl Connection {
     }
 
     /// The server stops: answers what was received, and ends.
-    async fn finish(mut self, mut from: Reader<'_>, mut to: Writer<'_>) -> std::io::Result<()> {
+    async fn finish(mut self: Box<Self>, mut from: Reader<'_>, mut to: Writer<'_>) -> std::io::Result<()> {
         while self.input.len() < LAST_REQUESTS_BYTES && from.read_now(&mut self.input) {}
         loop {
             self.execute_buffered(&mut to).await;
@@ -323,7 +338,7 @@ impl Connection {
                         return self.hold(reply, Tickets::new());
                     }
                 }
-                Step::Apart(long) => return self.run_apart(request, long).await,
+                Step::Apart(long) => return Box::pin(self.run_apart(request, long)).await,
             }
         }
     }
@@ -377,4 +392,20 @@ pub async fn refuse(mut stream: Stream, line: &'static str) {
     };
     // The peer may be gone already.
     let _ = tokio::time::timeout(LAST_BYTES, told).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn future_bytes<F: Future>(_: impl Fn(Arc<App>, Client, Stream, Signals) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// A connection that says nothing is to cost no more than with redis-server.
+    #[test]
+    fn a_connection_takes_little_room_before_its_first_byte() {
+        let bytes = future_bytes(serve);
+        assert!(bytes <= 1_024, "{bytes} bytes");
+    }
 }

@@ -1,9 +1,11 @@
 //! Attacks by clients that do not know the password.
 
 use std::io::{Read as _, Write as _};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::connections::hold;
+use crate::pace::paced;
 use crate::rig::{Aftermath, Attack, connections_at_most, count_open, duration, over_and_over, so_many, wait_until};
 use crate::support::resp::{Frame, encode};
 
@@ -15,19 +17,22 @@ const GUESSERS_PER_SECOND: u32 = 4_000;
 /// A few, each of which costs the attacker two connections.
 const DECLARED_PER_SECOND: u32 = 500;
 
+/// They come for as long as the attacker likes; in the longer form almost as many as `maxclients` lets in.
 #[test]
 fn half_open() {
-    let count = connections_at_most(so_many(300, 5_000));
-    let what = format!("{count} connections that never say a password (`auth-timeout` 2 s instead of 60 s)");
+    let (rate, lasts) = so_many((300, Duration::from_secs(1)), (1_000, Duration::from_secs(9)));
+    let what = format!(
+        "{rate} connections a second for {lasts:?} that never say a password (`auth-timeout` 2 s instead of 60 s)"
+    );
     let attack = Attack {
         settings: PASSWORD,
         own_settings: &["--auth-timeout", "2s"],
         ..Attack::new("half_open", what, |subject| {
-            let streams = hold(subject, so_many(300, 5_000));
+            let streams = Mutex::new(Vec::new());
+            paced((1, rate), lasts, || (), |(), _| streams.lock().expect("no panic").push(subject.stream()));
+            let streams = streams.into_inner().expect("no panic");
             if subject.is_sojourn() {
                 wait_until("strangers are closed", || count_open(&streams) == 0);
-            } else {
-                std::thread::sleep(Duration::from_secs(3));
             }
             let held = count_open(&streams);
             let attacker = if held == 0 { "closed at `auth-timeout`" } else { "held for ever" };
