@@ -4,6 +4,7 @@
 
 mod access;
 mod buffer_limit;
+mod compression;
 pub mod database_url;
 mod document;
 mod event_classes;
@@ -151,6 +152,7 @@ pub struct Settings {
     pub client_query_buffer_limit: usize,
     pub client_output_buffer_limit: BufferLimits,
     pub key_bytes_max: usize,
+    pub compress_above: usize,
     pub notify_keyspace_events: EventClasses,
     pub create_tables: bool,
     pub database_timezone: Option<String>,
@@ -200,6 +202,7 @@ impl Settings {
             client_query_buffer_limit: 0,
             client_output_buffer_limit: BufferLimits::none(),
             key_bytes_max: 0,
+            compress_above: 0,
             notify_keyspace_events: EventClasses::NONE,
             create_tables: false,
             database_timezone: None,

@@ -199,6 +199,11 @@ impl App {
         self.metrics.memory_used.iter().zip(by_kind).for_each(|(gauge, bytes)| gauge.set(bytes as u64));
         let peak = &self.metrics.memory_used_peak_bytes;
         peak.set(peak.get().max(taken.used() as u64));
+        let (packing, packed) = (&self.keyspace.packing, self.keyspace.packed_bytes());
+        self.metrics.compressed_values.set(packed.values as u64);
+        self.metrics.compressed_bytes.set(packed.bytes as u64);
+        self.metrics.compressed_bytes_before.set(packed.bytes_before as u64);
+        self.metrics.dictionary_bytes.set(packing.bytes() as u64);
         self.metrics.maxmemory_bytes.set(self.settings.read().maxmemory);
         let (keys, hot) = (self.keyspace.counts.all_keys(), taken.hot_values);
         self.metrics.hot_values.set(hot as u64);

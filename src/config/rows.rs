@@ -3,8 +3,8 @@
 use super::reading::{bind, metrics_addr, session_tables, timezone};
 use super::value::{Choice, Given, Invalid, Secret, Syntax, show_duration, show_yes_no};
 use super::{
-    Durability, LogFormat, LogLevel, SessionTableName, Settings, access, database_url, event_classes, memory,
-    observation, scripts, tls,
+    Durability, LogFormat, LogLevel, SessionTableName, Settings, access, compression, database_url, event_classes,
+    memory, observation, scripts, tls,
 };
 
 /// When a setting may change.
@@ -307,6 +307,7 @@ pub const ROWS: &[Row] = &[
         apply: |settings, given| put(&mut settings.key_bytes_max, given.bytes()),
         show: |settings| settings.key_bytes_max.to_string(),
     },
+    compression::COMPRESS_ABOVE,
     event_classes::ROW,
     Row {
         name: "create-tables",

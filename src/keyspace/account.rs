@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::hot::SHARDS;
 
 /// What the table and the numbers beside it take of each shard that holds nothing: a lock and an empty table on cache lines of
-/// their own, and when its first key ends.
-pub const EMPTY_BYTES: usize = SHARDS * (128 + 8);
+/// their own, when its first key ends, and whether the sweep has looked at it.
+pub const EMPTY_BYTES: usize = SHARDS * (128 + 8 + 1);
 
 /// What an `Arc` takes besides its content: two counts.
 const SHARED_BYTES: usize = 2 * size_of::<usize>();
@@ -42,6 +42,30 @@ pub struct Holding {
     pub pending: usize,
     /// How many values are in memory, whether they could leave it or not.
     pub hot: usize,
+    /// Those of them that are packed.
+    pub packed: PackedBytes,
+}
+
+/// Packed values: how many, and what packing spares.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PackedBytes {
+    /// How many there are.
+    pub values: usize,
+    /// Their bytes as they are in memory.
+    pub bytes: usize,
+    /// Their bytes unpacked.
+    pub bytes_before: usize,
+}
+
+impl PackedBytes {
+    /// Each number with that of another one.
+    fn with(self, other: Self, combine: fn(usize, usize) -> usize) -> Self {
+        Self {
+            values: combine(self.values, other.values),
+            bytes: combine(self.bytes, other.bytes),
+            bytes_before: combine(self.bytes_before, other.bytes_before),
+        }
+    }
 }
 
 impl Holding {
@@ -63,6 +87,7 @@ impl Add for Holding {
             expiring: self.expiring.wrapping_add(other.expiring),
             pending: self.pending.wrapping_add(other.pending),
             hot: self.hot.wrapping_add(other.hot),
+            packed: self.packed.with(other.packed, usize::wrapping_add),
         }
     }
 }
@@ -77,6 +102,7 @@ impl Sub for Holding {
             expiring: self.expiring.wrapping_sub(other.expiring),
             pending: self.pending.wrapping_sub(other.pending),
             hot: self.hot.wrapping_sub(other.hot),
+            packed: self.packed.with(other.packed, usize::wrapping_sub),
         }
     }
 }
@@ -89,6 +115,7 @@ pub struct Account {
     expiring: AtomicUsize,
     pending: AtomicUsize,
     hot: AtomicUsize,
+    packed: [AtomicUsize; 3],
     tables: AtomicUsize,
 }
 
@@ -100,6 +127,8 @@ impl Account {
         add(&self.expiring, difference.expiring);
         add(&self.pending, difference.pending);
         add(&self.hot, difference.hot);
+        let PackedBytes { values, bytes, bytes_before } = difference.packed;
+        self.packed.iter().zip([values, bytes, bytes_before]).for_each(|(sum, difference)| add(sum, difference));
     }
 
     /// The table of a shard grew or shrank from `before` to `after` bytes.
@@ -110,7 +139,9 @@ impl Account {
     /// What all slots hold.
     #[must_use]
     pub fn holding(&self) -> Holding {
+        let [values, bytes, bytes_before] = self.packed.each_ref().map(read);
         Holding {
+            packed: PackedBytes { values, bytes, bytes_before },
             keys: read(&self.keys),
             lasting: read(&self.lasting),
             expiring: read(&self.expiring),

@@ -1,9 +1,11 @@
 //! A settled key in one allocation: a header of numbers, then the key, then the value if it is not cold.
 
+use std::num::NonZeroU8;
 use std::sync::Arc;
 
-use super::account::{Holding, allocated};
+use super::account::{Holding, PackedBytes, allocated};
 use super::entry::{Ends, Entry, Name};
+use super::packed::Kept;
 use super::slot::{COMPACT_VALUE_BYTES_MAX, Held, Lived, Wide};
 use crate::clock::Expiry;
 use crate::database::{Home, Kind};
@@ -18,11 +20,13 @@ mod at {
     pub const LAG: usize = 16;
     /// 0 without a touch; else one more than this incarnation is newer than that of the touch, `u32`.
     pub const TOUCH: usize = 20;
-    /// The bytes of the key, `u32`.
+    /// The bytes of the key, `u16`.
     pub const KEY_BYTES: usize = 24;
+    /// Of a packed value its dictionary, of another the one that could not make it smaller; 0 for none, `u8`.
+    pub const DICTIONARY: usize = 26;
     /// The Redis database, `u8`.
     pub const DATABASE: usize = 28;
-    /// The kind of the value, and whether it is hot, `u8`.
+    /// The kind of the value, and whether it is hot and packed, `u8`.
     pub const KIND: usize = 29;
     /// 0 for `sojourn_keys`, else one more than the number of the session table, `u16`.
     pub const HOME: usize = 30;
@@ -33,6 +37,9 @@ mod at {
 /// The bit that a hot value sets in the byte of its kind.
 const HOT: u8 = 0x80;
 
+/// The bit that a packed value sets there beside it.
+const PACKED: u8 = 0x40;
+
 /// A settled key.
 #[derive(Debug, Default)]
 pub struct Compact(Box<[u8]>);
@@ -42,28 +49,30 @@ impl Compact {
     #[must_use]
     pub fn of(name: &Name, entry: &Entry) -> Option<Self> {
         let life = entry.life.as_ref().filter(|_| entry.pending.is_none())?;
-        let value = life.value.as_deref();
-        let value_bytes = value.map_or(0, <[u8]>::len);
-        if value_bytes > COMPACT_VALUE_BYTES_MAX {
+        let (state, dictionary, value) = match &life.value {
+            None => (0, 0, &[][..]),
+            Some(Kept::Plain(value)) => (HOT, 0, &**value),
+            Some(Kept::Packed(dictionary, packed)) => (HOT | PACKED, dictionary.get(), &**packed),
+        };
+        if value.len() > COMPACT_VALUE_BYTES_MAX {
             return None;
         }
         let (lag, touch) = packed(life.ends, life.incarnation)?;
-        let key_bytes = u32::try_from(name.key.len()).ok()?;
-        let hot = if value.is_some() { HOT } else { 0 };
+        let key_bytes = u16::try_from(name.key.len()).ok()?;
         let home = match life.home {
             Home::Keys => 0,
             Home::Session(table) => u16::from(table) + 1,
         };
-        let mut bytes = Vec::with_capacity(at::KEY + name.key.len() + value_bytes);
+        let mut bytes = Vec::with_capacity(at::KEY + name.key.len() + value.len());
         bytes.extend(milliseconds(life.ends.expiry).to_le_bytes());
         bytes.extend(life.incarnation.to_le_bytes());
         bytes.extend(lag.to_le_bytes());
         bytes.extend(touch.to_le_bytes());
         bytes.extend(key_bytes.to_le_bytes());
-        bytes.extend([name.database, code(life.kind) | hot]);
+        bytes.extend([dictionary, 0, name.database, code(life.kind) | state]);
         bytes.extend(home.to_le_bytes());
         bytes.extend_from_slice(&name.key);
-        bytes.extend_from_slice(value.unwrap_or_default());
+        bytes.extend_from_slice(value);
         Some(Self(bytes.into_boxed_slice()))
     }
 
@@ -92,11 +101,13 @@ impl Compact {
     #[must_use]
     pub fn life(&self) -> Lived<'_> {
         let state = u8::from_le_bytes(self.number(at::KIND));
-        let value = self.0.get(self.key_end()..).unwrap_or_default();
+        let bytes = self.0.get(self.key_end()..).unwrap_or_default();
+        let packed = self.dictionary().filter(|_| state & PACKED != 0);
+        let value = packed.map_or(Held::Inside(bytes), |dictionary| Held::Packed(dictionary, bytes));
         let home = u16::from_le_bytes(self.number(at::HOME));
         Lived {
-            kind: kind(state & !HOT),
-            value: (state & HOT != 0).then_some(Held::Inside(value)),
+            kind: kind(state & !(HOT | PACKED)),
+            value: (state & HOT != 0).then_some(value),
             ends: self.ends(),
             home: home.checked_sub(1).and_then(|table| u8::try_from(table).ok()).map_or(Home::Keys, Home::Session),
             incarnation: self.incarnation(),
@@ -117,25 +128,41 @@ impl Compact {
     pub fn evict(&mut self) {
         let mut bytes = Box::<[u8]>::from(self.0.get(..self.key_end()).unwrap_or_default());
         if let Some(state) = bytes.get_mut(at::KIND) {
-            *state &= !HOT;
+            *state &= !(HOT | PACKED);
+        }
+        if let Some(dictionary) = bytes.get_mut(at::DICTIONARY) {
+            *dictionary = 0;
         }
         self.0 = bytes;
+    }
+
+    /// The dictionary of a packed value; of another, the one that could not make it smaller.
+    #[must_use]
+    pub fn dictionary(&self) -> Option<NonZeroU8> {
+        NonZeroU8::new(u8::from_le_bytes(self.number(at::DICTIONARY)))
+    }
+
+    /// Notes that this dictionary cannot make the value smaller.
+    pub fn set_tried(&mut self, dictionary: NonZeroU8) {
+        self.set_number(at::DICTIONARY, [dictionary.get()]);
     }
 
     /// The same held wide.
     #[must_use]
     pub fn to_wide(&self) -> Wide {
-        Wide { name: self.name(), entry: Entry { life: Some(self.life().to_life()), pending: None } }
+        let entry = Entry { life: Some(self.life().to_life()), pending: None };
+        Wide { name: self.name(), entry, tried: None }
     }
 
     /// What it holds. Its value counts for as much as there would be gained without it.
     #[must_use]
     pub fn holding(&self) -> Holding {
         let (whole, keys) = (allocated(self.0.len()), allocated(self.key_end().min(self.0.len())));
-        let is_hot = u8::from_le_bytes(self.number(at::KIND)) & HOT != 0;
         let lasts = i64::from_le_bytes(self.number(at::EXPIRY)) == i64::MAX;
         let (lasting, expiring) = if lasts { (whole - keys, 0) } else { (0, whole - keys) };
-        Holding { keys, lasting, expiring, pending: 0, hot: usize::from(is_hot) }
+        let value = self.life().value;
+        let packed = value.map_or_else(PackedBytes::default, Held::packed_bytes);
+        Holding { keys, lasting, expiring, pending: 0, hot: usize::from(value.is_some()), packed }
     }
 
     fn ends(&self) -> Ends {
@@ -155,7 +182,7 @@ impl Compact {
 
     #[inline]
     fn key_end(&self) -> usize {
-        at::KEY + u32::from_le_bytes(self.number(at::KEY_BYTES)) as usize
+        at::KEY + usize::from(u16::from_le_bytes(self.number(at::KEY_BYTES)))
     }
 
     // The header is always there but in the place-holder of a slot that is being changed, which nobody looks at. Read whole, it

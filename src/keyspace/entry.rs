@@ -1,9 +1,10 @@
 //! One key's state in memory: its life, and what is not committed of it. An entry never forgets its last committed
 //! life before the database has the newer one, so that a failed unit can be taken back.
 
+use super::packed::Kept;
 use crate::clock::Expiry;
 use crate::database::unit::Ticket;
-use crate::database::{Change, Home, Kind, RecordId, Value};
+use crate::database::{Change, Home, Kind, RecordId};
 
 /// A key: its Redis database and its bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,7 +17,7 @@ pub struct Name {
 
 /// An incarnation of a key: from its creation, or from the replacement of its value, to its end. `V` is how its value is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Life<V = Value> {
+pub struct Life<V = Kept> {
     /// What the value is, known even when it is cold.
     pub kind: Kind,
     /// The value; `None` when it is cold, in the database only.
@@ -117,7 +118,7 @@ pub fn apply(life: &mut Option<Life>, id: &RecordId, change: &Change, incarnatio
         Change::Put { kind, value, expiry, until } => {
             *life = Some(Life {
                 kind: *kind,
-                value: Some(value.clone()),
+                value: Some(Kept::Plain(value.clone())),
                 ends: Ends { expiry: *until, recorded: *expiry, touch: (until != expiry).then_some(incarnation) },
                 home: id.home,
                 incarnation,

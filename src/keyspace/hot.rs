@@ -1,6 +1,8 @@
 //! The table of all keys: a DashMap with a fixed, large number of shards. A shard is what a command locks, what a SCAN
 //! step visits and what a resize moves, so all three stay short. Locks are always taken in the order of the shards.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use ahash::RandomState;
 use dashmap::DashMap;
 use hashbrown::HashTable;
@@ -30,6 +32,8 @@ pub struct Hot {
     account: Account,
     /// Whether a key that is not in the table may exist all the same.
     pub(super) known: Known,
+    /// Which shards may have values that the sweep has not looked at.
+    changed: Box<[AtomicBool]>,
 }
 
 /// Where a key is: its hash and its shard.
@@ -74,7 +78,8 @@ impl Default for Hot {
     fn default() -> Self {
         // The hash is keyed at random, so that nobody can choose keys that collide.
         let map = DashMap::with_hasher_and_shard_amount(RandomState::new(), SHARDS);
-        Self { map, account: Account::default(), known: Known::default() }
+        let changed = (0..SHARDS).map(|_| AtomicBool::new(false)).collect();
+        Self { map, account: Account::default(), known: Known::default(), changed }
     }
 }
 
@@ -123,6 +128,23 @@ impl Hot {
         let mut guards = SmallVec::new();
         guards.push((number, self.guard(number, Access::Read)));
         Locked { hot: self, guards }
+    }
+
+    /// Notes that a shard may have values that the sweep has not looked at.
+    pub fn note_change(&self, number: usize) {
+        if !self.changed[number].load(Ordering::Relaxed) {
+            self.changed[number].store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// The same of all shards.
+    pub fn note_changes(&self) {
+        (0..SHARDS).for_each(|number| self.note_change(number));
+    }
+
+    /// Whether a shard may have such values. Forgets it: who asks looks through the shard now.
+    pub fn take_change(&self, number: usize) -> bool {
+        self.changed[number].load(Ordering::Relaxed) && self.changed[number].swap(false, Ordering::Relaxed)
     }
 
     fn guard(&self, number: usize, access: Access) -> Guard<'_> {
@@ -201,12 +223,14 @@ impl Locked<'_> {
         key: &[u8],
         change: impl FnOnce(&Name, &mut Entry) -> T,
     ) -> Option<T> {
+        self.hot.note_change(spot.shard);
         self.with_slot(spot, database, key, |slot| slot.change(change))
     }
 
     /// Adds a key of which nothing is known.
     pub fn insert(&mut self, spot: Spot, name: Name, entry: Entry) {
         debug_assert!(self.holds(spot.shard), "a key is added to a shard that is not locked");
+        self.hot.note_change(spot.shard);
         let (account, hasher) = (&self.hot.account, self.hot.map.hasher());
         if let Some(shard) = self.shard_mut(spot.shard) {
             let slot = Slot::new(name, entry);

@@ -16,6 +16,7 @@ use super::Keyspace;
 use super::entry::{Ends, Entry, Life, Name};
 use super::events::Notices;
 use super::hot::{Locked, Spot};
+use super::packed::Kept;
 use super::slot::{Copies, Lived, Slot};
 use crate::clock::Expiry;
 use crate::config::{EventClass, EventClasses};
@@ -140,7 +141,7 @@ impl<'a> Keys<'a> {
             expiry != Expiry::NEVER
                 && life.ends.expiry <= expiry
                 && life.kind == kind
-                && life.value.is_some_and(|held| held.bytes() == value)
+                && life.value.is_some_and(|held| held.is(value, &self.keyspace.packing))
         });
         if is_touch {
             self.lengthen(spot, key, expiry)?;
@@ -287,7 +288,7 @@ impl<'a> Keys<'a> {
         }
         let incarnation = self.keyspace.next_incarnation();
         let ends = Ends { expiry, recorded, touch: None };
-        let life = Life { kind, value: Some(Arc::clone(&value)), ends, home, incarnation };
+        let life = Life { kind, value: Some(Kept::Plain(Arc::clone(&value))), ends, home, incarnation };
         let change = Change::Put { kind, value, expiry: recorded, until: expiry };
         let (keyspace, now_ms) = (self.keyspace, self.now_ms);
         if self.locked.slot(spot, database, key).is_none() {

@@ -13,6 +13,7 @@ use super::collection;
 use super::entry::Name;
 use super::keys::record;
 use super::known::{ASKED_BYTES_MAX, Round};
+use super::packed::Kept;
 use crate::database::{Database, DatabaseError, Home, Kind, StoredRecord};
 
 /// The most records that one query loads.
@@ -117,10 +118,17 @@ impl Keyspace {
         Ok(())
     }
 
+    /// A packed value could not be unpacked: the database has it as it is, and nobody waits for it.
+    pub(super) fn load_damaged(&self, database: u8, key: &[u8]) {
+        // Where too many wait, the next one who reads it asks again.
+        let _ = self.loads.try_send(LoadRequest { keys: vec![(database, key.to_vec())], done: oneshot::channel().0 });
+    }
+
     /// What is to be asked about a key, if anything.
     fn question(&self, database: u8, key: &[u8]) -> Option<Question> {
         let spot = self.hot.spot(database, key);
-        let locked = self.hot.lock_shard(spot.shard);
+        let mut locked = self.hot.lock_shard(spot.shard);
+        locked.with_slot(spot, database, key, |slot| self.drop_damaged(slot));
         let name = || Name { database, key: Arc::from(key) };
         if let Some(slot) = locked.slot(spot, database, key) {
             let life = slot.life().filter(|life| life.value.is_none())?;
@@ -154,7 +162,7 @@ impl Keyspace {
             for life in [committed, entry.life.as_mut()].into_iter().flatten() {
                 if life.incarnation == incarnation && life.value.is_none() {
                     life.kind = record.kind;
-                    life.value = Some(Arc::clone(&record.value));
+                    life.value = Some(Kept::Plain(Arc::clone(&record.value)));
                 }
             }
         });

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use super::Keyspace;
-use super::account::{EMPTY_BYTES, Holding};
+use super::account::{EMPTY_BYTES, Holding, PackedBytes};
 use super::hot::SHARDS;
 use crate::config::{EvictionPolicy, Settings};
 
@@ -81,7 +81,7 @@ impl Keyspace {
         MemoryUse {
             keys: holding.keys,
             values: holding.lasting.wrapping_add(holding.expiring),
-            tables: EMPTY_BYTES + self.hot.account().table_bytes() + self.eviction.marks.bytes(),
+            tables: EMPTY_BYTES + self.hot.account().table_bytes() + self.eviction.marks.bytes() + self.packing.bytes(),
             pending: holding.pending + self.write_through.held_bytes() + self.touches.bytes() + self.hot.known.bytes(),
             hot_values: holding.hot,
         }
@@ -93,12 +93,18 @@ impl Keyspace {
         self.memory_use().used()
     }
 
+    /// What is packed of the values.
+    #[must_use]
+    pub fn packed_bytes(&self) -> PackedBytes {
+        self.hot.account().holding().packed
+    }
+
     /// What the account should say: everything is locked and counted anew. For tests.
     #[must_use]
     pub fn recount(&self) -> MemoryUse {
         let locked = self.hot.lock_all();
         let mut holding = Holding::default();
-        let mut tables = EMPTY_BYTES + self.eviction.marks.bytes();
+        let mut tables = EMPTY_BYTES + self.eviction.marks.bytes() + self.packing.bytes();
         for shard in (0..SHARDS).filter_map(|number| locked.shard(number)) {
             holding = shard.iter().fold(holding, |sum, (slot, ())| sum + slot.holding());
             tables += super::account::allocated(shard.allocation_size());

@@ -7,6 +7,8 @@ mod census;
 pub mod collection;
 mod compact;
 pub mod counts;
+mod damaged;
+pub mod dictionary;
 pub mod entry;
 pub mod events;
 pub mod eviction;
@@ -17,10 +19,12 @@ mod known;
 pub mod load;
 mod marks;
 pub mod memory;
+pub mod packed;
 pub mod pause;
 pub mod settle;
 pub mod slot;
 mod stream;
+pub mod sweep;
 pub mod touch;
 pub mod watch;
 
@@ -45,6 +49,7 @@ use hot::{Access, Hot, Spot};
 pub use keys::{Keys, KeysError, Stamp, Tickets};
 use load::{LOADS_WAITING_MAX, LoadRequest};
 use memory::MemoryLimit;
+use packed::Packing;
 use pause::Pause;
 use touch::Touches;
 use watch::Watches;
@@ -64,6 +69,8 @@ pub struct Keyspace {
     pub watches: Watches,
     /// What is told to subscribers.
     pub events: Events,
+    /// How values are packed.
+    pub packing: Packing,
     write_through: Arc<WriteThrough>,
     session_tables: SessionTables,
     clock: Clock,
@@ -110,6 +117,7 @@ impl Keyspace {
             touches: Touches::new(touch_interval),
             watches: Watches::default(),
             events: Events::new(Arc::clone(&metrics)),
+            packing: Packing::default(),
             write_through,
             session_tables,
             clock,
@@ -145,7 +153,7 @@ impl Keyspace {
         let spots: SmallVec<[Spot; 32]> = keys.iter().map(|(database, key)| self.hot.spot(*database, key)).collect();
         let locked = self.hot.lock(&spots, Access::Read);
         let found = keys.iter().zip(&spots).filter_map(|((database, key), spot)| locked.slot(*spot, *database, key));
-        let bytes = found.filter_map(|slot| slot.life()?.value?.bytes().first().copied());
+        let bytes = found.filter_map(|slot| slot.life()?.value?.in_memory().first().copied());
         std::hint::black_box(bytes.fold(0_u8, |sum, byte| sum ^ byte));
     }
 
@@ -154,6 +162,10 @@ impl Keyspace {
         self.value_bytes_max.store(settings.proto_max_bulk_len, Ordering::Relaxed);
         self.memory_limit.follow(settings);
         self.follow_limit();
+        if self.packing.set_above(settings.compress_above) {
+            // What was too small before.
+            self.hot.note_changes();
+        }
         self.touches.set_interval(settings.touch_interval);
         self.events.set_classes(settings.notify_keyspace_events);
     }
@@ -178,6 +190,10 @@ impl Keyspace {
     fn count_delete(&self, shard: usize, database: u8, end: Expiry) {
         self.metrics.deleted_keys.increment();
         self.counts.shift(shard, database, Some(end), None);
+    }
+
+    fn newest_incarnation(&self) -> u64 {
+        self.incarnations.load(Ordering::Relaxed)
     }
 
     /// Leaves the end of a life to the touch queue, which holds it once. Returns its ends with that touch.

@@ -4,11 +4,14 @@
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
+use std::num::NonZeroU8;
 use std::sync::Arc;
 
-use super::account::{Holding, allocated, shared};
+use super::account::{Holding, PackedBytes, allocated, shared};
 use super::compact::Compact;
+use super::dictionary::unpacked_bytes;
 use super::entry::{Ends, Entry, Life, Name, Pending};
+use super::packed::{Kept, Packing};
 use crate::clock::Expiry;
 use crate::database::Value;
 
@@ -40,6 +43,8 @@ pub struct Wide {
     pub name: Name,
     /// Its state.
     pub entry: Entry,
+    /// The dictionary that could not make the value smaller.
+    pub tried: Option<NonZeroU8>,
 }
 
 /// A life as a slot holds it.
@@ -52,24 +57,74 @@ pub enum Held<'a> {
     Inside(&'a [u8]),
     /// Apart.
     Apart(&'a Value),
+    /// Packed, wherever it is.
+    Packed(NonZeroU8, &'a [u8]),
 }
 
 impl<'a> Held<'a> {
-    /// Its bytes.
+    fn of(kept: &'a Kept) -> Self {
+        match kept {
+            Kept::Plain(value) => Self::Apart(value),
+            Kept::Packed(dictionary, packed) => Self::Packed(*dictionary, packed),
+        }
+    }
+
+    /// What is in memory of it: its bytes, or those of the packed one.
     #[must_use]
-    pub fn bytes(self) -> &'a [u8] {
+    pub fn in_memory(self) -> &'a [u8] {
         match self {
-            Self::Inside(bytes) => bytes,
+            Self::Inside(bytes) | Self::Packed(_, bytes) => bytes,
             Self::Apart(value) => value,
         }
     }
 
-    /// The value for longer than the lock: a copy of one that stands with its key.
+    /// How many bytes it has, those of a packed one unpacked.
     #[must_use]
-    pub fn share(self) -> Value {
+    pub fn value_bytes(self) -> usize {
         match self {
-            Self::Inside(bytes) => Arc::from(bytes),
-            Self::Apart(value) => Arc::clone(value),
+            Self::Inside(_) | Self::Apart(_) => self.in_memory().len(),
+            Self::Packed(_, packed) => unpacked_bytes(packed),
+        }
+    }
+
+    /// What it counts for among the packed values.
+    #[must_use]
+    pub fn packed_bytes(self) -> PackedBytes {
+        match self {
+            Self::Inside(_) | Self::Apart(_) => PackedBytes::default(),
+            Self::Packed(_, packed) => PackedBytes { values: 1, bytes: packed.len(), bytes_before: self.value_bytes() },
+        }
+    }
+
+    /// Whether it is this value. One that cannot be unpacked is none.
+    #[must_use]
+    pub fn is(self, value: &[u8], packing: &Packing) -> bool {
+        match self {
+            Self::Inside(_) | Self::Apart(_) => self.in_memory() == value,
+            Self::Packed(dictionary, packed) => {
+                let is_same = || packing.unpack(dictionary, packed, |held| held == value);
+                unpacked_bytes(packed) == value.len() && is_same().unwrap_or(false)
+            }
+        }
+    }
+
+    /// The value for longer than the lock: a copy of one that stands with its key. `None` if it cannot be unpacked.
+    #[must_use]
+    pub fn share(self, packing: &Packing) -> Option<Value> {
+        match self {
+            Self::Inside(bytes) => Some(Arc::from(bytes)),
+            Self::Apart(value) => Some(Arc::clone(value)),
+            Self::Packed(dictionary, packed) => packing.unpack(dictionary, packed, |value| Arc::from(value)),
+        }
+    }
+
+    /// The value as it is for longer than the lock; a packed one stays packed.
+    #[must_use]
+    pub fn keep(self) -> Kept {
+        match self {
+            Self::Inside(bytes) => Kept::Plain(Arc::from(bytes)),
+            Self::Apart(value) => Kept::Plain(Arc::clone(value)),
+            Self::Packed(dictionary, packed) => Kept::Packed(dictionary, Arc::from(packed)),
         }
     }
 }
@@ -85,22 +140,22 @@ pub struct Copies {
 
 impl Copies {
     /// [`Held::share`] of the value of an incarnation.
-    pub fn share(&mut self, incarnation: u64, held: Held<'_>) -> Value {
+    pub fn share(&mut self, incarnation: u64, held: Held<'_>, packing: &Packing) -> Option<Value> {
         if matches!(held, Held::Apart(_)) {
-            return held.share();
+            return held.share(packing);
         }
         let is_last = |(last, _): &&(u64, Value)| *last == incarnation;
         let known = self.last.as_ref().filter(is_last).map(|(_, value)| value);
         if let Some(value) = known.or_else(|| self.earlier.get(&incarnation)) {
-            return Arc::clone(value);
+            return Some(Arc::clone(value));
         }
-        let value = held.share();
+        let value = held.share(packing)?;
         self.bytes += value.len();
         if self.bytes > COPIES_BYTES_MAX {
             (self.bytes, self.earlier) = (value.len(), BTreeMap::new());
         }
         self.earlier.extend(self.last.replace((incarnation, Arc::clone(&value))));
-        value
+        Some(value)
     }
 }
 
@@ -108,7 +163,7 @@ impl Lived<'_> {
     /// The same for longer than the lock.
     #[must_use]
     pub fn to_life(&self) -> Life {
-        self.with(self.value.map(Held::share))
+        self.with(self.value.map(Held::keep))
     }
 }
 
@@ -118,7 +173,7 @@ impl Slot {
     pub fn new(name: Name, entry: Entry) -> Self {
         match Compact::of(&name, &entry) {
             Some(compact) => Self::Compact(compact),
-            None => Self::Wide(Box::new(Wide { name, entry })),
+            None => Self::Wide(Box::new(Wide { name, entry, tried: None })),
         }
     }
 
@@ -164,7 +219,7 @@ impl Slot {
     pub fn life(&self) -> Option<Lived<'_>> {
         match self {
             Self::Compact(compact) => Some(compact.life()),
-            Self::Wide(wide) => wide.entry.life.as_ref().map(|life| life.with(life.value.as_ref().map(Held::Apart))),
+            Self::Wide(wide) => wide.entry.life.as_ref().map(|life| life.with(life.value.as_ref().map(Held::of))),
         }
     }
 
@@ -240,11 +295,31 @@ impl Slot {
         {
             return;
         }
+        let tried = self.tried();
         self.change(|_, entry| {
             if let Some(life) = &mut entry.life {
                 life.ends = ends;
             }
         });
+        // The value is the same.
+        tried.into_iter().for_each(|dictionary| self.set_tried(dictionary));
+    }
+
+    /// The dictionary that could not make the value smaller.
+    #[must_use]
+    pub fn tried(&self) -> Option<NonZeroU8> {
+        match self {
+            Self::Compact(compact) => compact.dictionary(),
+            Self::Wide(wide) => wide.tried,
+        }
+    }
+
+    /// Notes that this dictionary cannot make the value smaller, which is not packed.
+    pub fn set_tried(&mut self, dictionary: NonZeroU8) {
+        match self {
+            Self::Compact(compact) => compact.set_tried(dictionary),
+            Self::Wide(wide) => wide.tried = Some(dictionary),
+        }
     }
 
     /// Changes the key's state in any way; afterwards it is as small as it can be held.
@@ -253,6 +328,7 @@ impl Slot {
             Self::Compact(compact) => Box::new(compact.to_wide()),
             Self::Wide(wide) => wide,
         };
+        wide.tried = None;
         let changed = change(&wide.name, &mut wide.entry);
         *self = match Compact::of(&wide.name, &wide.entry) {
             Some(compact) => Self::Compact(compact),
@@ -288,27 +364,29 @@ impl Wide {
     fn holding(&self) -> Holding {
         let newest = self.newest();
         let (mut lasting, mut expiring, mut pending) = (0, 0, 0);
+        let value_bytes = newest.map_or(0, Kept::bytes);
         if let Some(under_way) = &self.entry.pending {
             let committed = under_way.committed.as_ref().and_then(|life| life.value.as_ref());
-            pending = PENDING_BYTES + committed.map_or(0, |value| shared(value.len()));
+            pending = PENDING_BYTES + committed.map_or(0, Kept::bytes);
         } else if self.entry.end() == Some(Expiry::NEVER) {
-            lasting = newest.map_or(0, |value| shared(value.len()));
+            lasting = value_bytes;
         } else {
-            expiring = newest.map_or(0, |value| shared(value.len()));
+            expiring = value_bytes;
         }
         let keys = allocated(size_of::<Self>()) + shared(self.name.key.len());
-        Holding { keys, lasting, expiring, pending, hot: usize::from(newest.is_some()) }
+        let packed = newest.map_or_else(PackedBytes::default, |kept| Held::of(kept).packed_bytes());
+        Holding { keys, lasting, expiring, pending, hot: usize::from(newest.is_some()), packed }
     }
 
     /// What its newest value takes, if that is one that waits for its commit.
     fn queued_bytes(&self) -> usize {
         let Some(under_way) = &self.entry.pending else { return 0 };
         let committed = under_way.committed.as_ref().and_then(|life| life.value.as_ref());
-        let is_queued = |value: &&Value| committed.is_none_or(|committed| !Arc::ptr_eq(committed, value));
-        self.newest().filter(is_queued).map_or(0, |value| shared(value.len()))
+        let is_queued = |value: &&Kept| committed.is_none_or(|committed| !committed.is_the_same_as(value));
+        self.newest().filter(is_queued).map_or(0, Kept::bytes)
     }
 
-    fn newest(&self) -> Option<&Value> {
+    fn newest(&self) -> Option<&Kept> {
         self.entry.life.as_ref()?.value.as_ref()
     }
 }
@@ -327,7 +405,13 @@ mod tests {
     fn life(value: Option<&[u8]>) -> Life {
         let end = Expiry::at_ms(NOW_MS);
         let home = Home::Session(2);
-        Life { kind: Kind::String, value: value.map(Arc::from), ends: Ends::at(end), home, incarnation: 7 }
+        Life {
+            kind: Kind::String,
+            value: value.map(|value| Kept::Plain(Arc::from(value))),
+            ends: Ends::at(end),
+            home,
+            incarnation: 7,
+        }
     }
 
     fn slot(life: Life) -> Slot {
@@ -341,16 +425,17 @@ mod tests {
 
     #[test]
     fn a_value_is_copied_once_for_a_command_that_names_it_often() {
-        let mut copies = Copies::default();
+        let (mut copies, packing) = (Copies::default(), Packing::default());
+        let mut share = |incarnation, held| copies.share(incarnation, held, &packing).expect("it is not packed");
         let (one, other) = (Held::Inside(b"1"), Held::Inside(b"2"));
-        let first = [copies.share(1, one), copies.share(2, other), copies.share(3, one)];
+        let first = [share(1, one), share(2, other), share(3, one)];
         for (incarnation, held) in [(3, one), (1, one), (2, other), (1, one)] {
-            let again = copies.share(incarnation, held);
-            assert!(Arc::ptr_eq(&again, &first[incarnation as usize - 1]) && *again == *held.bytes());
+            let again = share(incarnation, held);
+            assert!(Arc::ptr_eq(&again, &first[incarnation as usize - 1]) && *again == *held.in_memory());
         }
         let large = vec![b'x'; COPIES_BYTES_MAX / 100];
         for incarnation in 4..=1_000 {
-            copies.share(incarnation, Held::Inside(&large));
+            copies.share(incarnation, Held::Inside(&large), &packing);
             let kept: usize = copies
                 .earlier
                 .values()
@@ -359,7 +444,11 @@ mod tests {
                 .sum();
             assert!(kept <= COPIES_BYTES_MAX + large.len(), "{kept} bytes");
         }
-        assert_eq!(*copies.share(1, one), *b"1", "one that was forgotten is copied again");
+        assert_eq!(
+            copies.share(1, one, &packing).as_deref(),
+            Some(&b"1"[..]),
+            "one that was forgotten is copied again"
+        );
     }
 
     #[test]
@@ -385,6 +474,37 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_packed_value_stays_packed_wherever_its_key_is_held() {
+        let number = NonZeroU8::MIN;
+        let packed = |bytes| Some(Kept::Packed(number, Arc::from(vec![b'x'; bytes])));
+        for (bytes, is_compact) in [(90, true), (COMPACT_VALUE_BYTES_MAX, true), (COMPACT_VALUE_BYTES_MAX + 1, false)] {
+            let expected = Life { value: packed(bytes), ..life(None) };
+            let mut slot = slot(expected.clone());
+            same(&slot, &expected);
+            assert_eq!(matches!(slot, Slot::Compact(_)), is_compact);
+            let ticket = crate::database::unit::Ticket::default();
+            slot.change(|_, entry| entry.mark(&ticket));
+            same(&slot, &expected);
+            slot.change(|_, entry| entry.pending = None);
+            same(&slot, &expected);
+        }
+    }
+
+    #[test]
+    fn what_was_tried_in_vain_is_remembered_until_the_value_changes() {
+        for bytes in [9, COMPACT_VALUE_BYTES_MAX + 1] {
+            let expected = life(Some(&vec![b'x'; bytes]));
+            let mut slot = slot(expected.clone());
+            slot.set_tried(NonZeroU8::MAX);
+            slot.set_ends(expected.ends);
+            same(&slot, &expected);
+            assert_eq!(slot.tried(), Some(NonZeroU8::MAX));
+            slot.change(|_, _| ());
+            assert_eq!(slot.tried(), None);
         }
     }
 

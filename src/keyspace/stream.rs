@@ -10,6 +10,7 @@ use super::Keyspace;
 use super::entry::{Ends, Entry, Life, Name};
 use super::hot::Locked;
 use super::known::Round;
+use super::packed::Kept;
 use crate::clock::Expiry;
 use crate::database::unit::{Ticket, Unit, Work};
 use crate::database::{Change, Database, DatabaseError, Home, Kind, RecordId, StoredKey, Value};
@@ -114,7 +115,7 @@ impl Keyspace {
     ) {
         let spot = self.hot.spot(name.database, &name.key);
         let incarnation = self.next_incarnation();
-        let life = Life { kind, value, ends: Ends::at(expiry), home, incarnation };
+        let life = Life { kind, value: value.map(Kept::Plain), ends: Ends::at(expiry), home, incarnation };
         self.counts.shift(spot.shard, name.database, None, Some(expiry));
         locked.insert(spot, name, Entry { life: Some(life), pending: None });
     }

@@ -2,6 +2,7 @@
 //! before the keys are known, and never ends by itself before everything acknowledged is committed.
 
 pub mod accept;
+mod compress;
 mod connections;
 mod events;
 pub mod inherited;
@@ -35,6 +36,7 @@ use crate::config::{Choice, Durability, EventClass, Loaded, Settings, Sources};
 use crate::database::write_through::{Status, WriteThrough};
 use crate::database::{self, Database, DatabaseError, DatabaseSettings};
 use crate::keyspace::Keyspace;
+use crate::keyspace::sweep::Sweep;
 use crate::telemetry::Logging;
 use crate::telemetry::latency::Event;
 use crate::telemetry::metrics::Metrics;
@@ -107,6 +109,8 @@ pub struct Options {
     pub reload: Option<Reload>,
     /// Told where the server listens.
     pub listening: Option<oneshot::Sender<SocketAddr>>,
+    /// What compresses values in memory, and its pause between two passes.
+    pub sweep: Option<(Sweep, Duration)>,
 }
 
 /// Serves until `shutdown` resolves, then answers what was received, commits everything and releases the database.
@@ -166,7 +170,8 @@ pub async fn run(loaded: Loaded, options: Options, shutdown: impl Future<Output 
         // A caller that does not wait for the address is fine.
         let _ = listening.send(address);
     }
-    let serving = Serving { app, site, database, loads, listeners, reload: options.reload };
+    let sweep = options.sweep.unwrap_or_else(|| (Sweep::default(), compress::PASS_PAUSE));
+    let serving = Serving { app, site, database, loads, listeners, reload: options.reload, sweep };
     serve_until(serving, shutdown).await
 }
 
@@ -196,10 +201,11 @@ struct Serving {
     loads: Loads,
     listeners: Vec<Listener>,
     reload: Option<Reload>,
+    sweep: (Sweep, Duration),
 }
 
 async fn serve_until(serving: Serving, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
-    let Serving { app, site, database, loads, listeners, reload } = serving;
+    let Serving { app, site, database, loads, listeners, reload, sweep: (sweep, pass_pause) } = serving;
     let (stop, stopping) = watch::channel(false);
     let workers = Arc::new(Workers::start(&app, &stopping)?);
     let mut tasks = tokio::task::JoinSet::new();
@@ -209,6 +215,7 @@ async fn serve_until(serving: Serving, shutdown: impl Future<Output = ()>) -> Re
     tasks.spawn(expire(Arc::clone(&app), Ticks::every(EXPIRE_TICK, &stopping)));
     tasks.spawn(keep_within_memory(Arc::clone(&app), Ticks::every(MEMORY_TICK, &stopping)));
     tasks.spawn(events::deliver(Arc::clone(&app), stopping.clone()));
+    tasks.spawn(compress::compress(Arc::clone(&app), sweep, pass_pause, stopping.clone()));
     if let Some(tls) = &app.tls {
         tasks.spawn(follow_certificates(Arc::clone(tls), Ticks::every(CERTIFICATES_TICK, &stopping)));
     }

@@ -162,6 +162,11 @@ catalogue! {
     Gauge events_waiting "sojourn_events_waiting" Count "Groups of events that wait for the commit of what they tell of";
     Counter events_dropped "sojourn_events_dropped_total" Count "Events that were dropped because too many waited";
     Counter evicted_values "sojourn_evicted_values_total" Count "Values that left memory and stayed in the database";
+    Gauge compressed_values "sojourn_compressed_values" Count "Values that are compressed in memory";
+    Gauge compressed_bytes "sojourn_compressed_bytes" Bytes "Memory that those values take compressed";
+    Gauge compressed_bytes_before "sojourn_compressed_before_bytes" Bytes "Memory that those values would take as they are";
+    Gauge dictionary_bytes "sojourn_dictionary_bytes" Bytes "Memory that the dictionaries take by which values are compressed";
+    Counter dictionaries_trained "sojourn_dictionaries_trained_total" Count "Dictionaries that were trained on values and taken into use";
     Counter units_committed "sojourn_units_committed_total" Count "Units (all changes of one command or EXEC) that were committed";
     Counter units_failed "sojourn_units_failed_total" Count "Units that failed and were taken back";
     Counter batches_committed "sojourn_batches_committed_total" Count "Commits of the database";

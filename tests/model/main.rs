@@ -10,6 +10,7 @@ mod postgres;
 mod support;
 
 mod call;
+mod compressed;
 mod plain;
 mod rig;
 

@@ -95,6 +95,11 @@ pub struct Server {
 
 impl Server {
     pub fn start(database: &Database, clock: &Clock) -> Self {
+        Self::start_with(database, clock, Options::default())
+    }
+
+    /// With something that is not as it is in service.
+    pub fn start_with(database: &Database, clock: &Clock, options: Options) -> Self {
         let url = database.url();
         let flags = ["--port", "0", "--metrics-addr", "off", "--database-timezone", "UTC", "--prune-interval", "100ms"];
         let arguments = ["sojourn", "--database-url", &url].into_iter().chain(flags).map(OsString::from);
@@ -103,7 +108,7 @@ impl Server {
         };
         let (listening, listens) = oneshot::channel();
         let (stop, stopped) = oneshot::channel();
-        let options = Options { clock: clock.clone(), listening: Some(listening), ..Options::default() };
+        let options = Options { clock: clock.clone(), listening: Some(listening), ..options };
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             // A rig that is gone is a stop, too.

@@ -4,6 +4,7 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on must fail, in its helpers too")]
 
 mod collections;
+mod compression;
 mod drafts;
 mod events;
 mod eviction;

@@ -69,6 +69,7 @@ pub(super) fn sojourn(app: &App, lines: &mut Lines) {
     super::memory::by_kind(app, lines);
     start(app, lines);
     keys(&app.metrics, lines);
+    compression(&app.metrics, lines);
     outages(&app.metrics, lines);
 }
 
@@ -90,7 +91,7 @@ fn writes(metrics: &Metrics, lines: &mut Lines) {
     lines.put("touches_waiting", metrics.touches_waiting.get());
     lines.put("touches_gathered", metrics.touches_gathered.get());
     lines.put("touch_rows_written", metrics.touch_rows_written.get());
-    lines.put("touches_per_row", per_row(metrics.touches_gathered.get(), metrics.touch_rows_written.get()));
+    lines.put("touches_per_row", ratio(metrics.touches_gathered.get(), metrics.touch_rows_written.get()));
     lines.put("last_commit_us", metrics.last_commit_us.get());
     lines.put("commit_us_p50", metrics.commit_us.quantile(0.5));
     lines.put("commit_us_p99", metrics.commit_us.quantile(0.99));
@@ -127,10 +128,20 @@ fn outages(metrics: &Metrics, lines: &mut Lines) {
     lines.put("protocol_errors", metrics.protocol_errors.get());
 }
 
-/// How many touches one written row stands for.
-fn per_row(gathered: u64, rows: u64) -> String {
+/// What is compressed in memory.
+fn compression(metrics: &Metrics, lines: &mut Lines) {
+    let (bytes, bytes_before) = (metrics.compressed_bytes.get(), metrics.compressed_bytes_before.get());
+    lines.put("compressed_values", metrics.compressed_values.get());
+    lines.put("compressed_bytes", bytes);
+    lines.put("compressed_bytes_before", bytes_before);
+    lines.put("compression_ratio", ratio(bytes, bytes_before));
+    lines.put("dictionary_bytes", metrics.dictionary_bytes.get());
+    lines.put("dictionaries_trained", metrics.dictionaries_trained.get());
+}
+
+fn ratio(part: u64, whole: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "two decimals are shown")]
-    let ratio = gathered as f64 / rows.max(1) as f64;
+    let ratio = part as f64 / whole.max(1) as f64;
     format!("{ratio:.2}")
 }
 

@@ -9,8 +9,9 @@ use std::time::Duration;
 use ahash::RandomState;
 use smallvec::SmallVec;
 
-use super::super::entry::{Ends, Entry, Name};
+use super::super::entry::{Ends, Entry, Life, Name};
 use super::super::hot::Access;
+use super::super::packed::Kept;
 use super::super::{Keyspace, Lock};
 use super::Keys;
 use crate::clock::Expiry;
@@ -75,8 +76,9 @@ impl Keys<'_> {
             let Some(life) = found.and_then(|slot| slot.live(self.now_ms)) else { continue };
             let spot = table.hot.spot(*database, key);
             if draft.locked.slot(spot, *database, key).is_none() {
-                let mut life = life.to_life();
-                life.ends = Ends::at(life.ends.expiry);
+                // The table knows no dictionary.
+                let value = life.value.and_then(|held| held.share(&self.keyspace.packing)).map(Kept::Plain);
+                let life = Life { ends: Ends::at(life.ends.expiry), ..life.with(value) };
                 let name = Name { database: *database, key: Arc::from(*key) };
                 draft.locked.insert(spot, name, Entry { life: Some(life), pending: None });
             }

@@ -133,10 +133,13 @@ impl Keys<'_> {
         let slot = self.locked.slot(spot, self.database, key);
         slot.inspect(|slot| see(slot, &mut self.seen));
         let life = slot.and_then(|slot| slot.live(self.now_ms))?;
-        if life.value.is_some() {
-            self.keyspace.note_read(spot);
+        let Some(held) = life.value else { return Some((life.kind, None)) };
+        self.keyspace.note_read(spot);
+        let value = self.copies.share(life.incarnation, held, &self.keyspace.packing);
+        if value.is_none() {
+            self.keyspace.load_damaged(self.database, key);
         }
-        Some((life.kind, life.value.map(|held| self.copies.share(life.incarnation, held))))
+        Some((life.kind, value))
     }
 
     /// A command has read a key, unless it will be run again once the value is loaded.
@@ -178,9 +181,11 @@ impl Keys<'_> {
         if is_empty {
             return self.delete(key).map(|_was_there| ());
         }
+        let keyspace = self.keyspace;
         let life = self.look(key);
-        let before = life.and_then(|life| life.value.filter(|_| life.kind == kind)).map(Held::bytes);
-        let (before_bytes, is_same) = (before.map_or(0, <[u8]>::len), before == Some(&**bytes));
+        let before = life.as_ref().and_then(|life| life.value.filter(|_| life.kind == kind));
+        let before_bytes = before.map_or(0, Held::value_bytes);
+        let is_same = before.is_some_and(|held| held.is(bytes, &keyspace.packing));
         let expiry = life.map_or(Expiry::NEVER, |life| life.ends.expiry);
         // One that was allowed to grow larger may still shrink.
         if bytes.len() > self.keyspace.value_bytes_max().max(before_bytes) {
