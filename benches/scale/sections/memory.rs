@@ -23,7 +23,7 @@ fn measure(stage: &Stage<'_>) -> Result<Part> {
          is taken off; the rest is divided by the sessions.",
     );
     let url = format!("sqlite://{}", stage.data.join("memory.db").display());
-    let sojourn = Server::sojourn(&url, &["--durability", "everysec", "--maxmemory", "0"])?.ready()?;
+    let sojourn = Server::sojourn(&url, &["--maxmemory", "0"])?.ready()?;
     let hot = while_filling(&sojourn, sessions, true)?;
     sojourn.stop()?;
     let redis = Server::redis(&stage.data.join("memory-redis"), &["--appendonly", "no"])?.ready()?;
