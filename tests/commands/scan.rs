@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::support::resp::{Connection, Frame, encode};
 use crate::support::sojourn::Sojourn;
@@ -139,4 +141,92 @@ fn walk_in_a_pipeline(address: SocketAddr, walker: usize, keys: usize) {
     assert_eq!(reply(), ok);
     assert_eq!(reply(), Frame::Line(b'+', b"QUEUED".to_vec()));
     assert_eq!(reply().items()[0].items().len(), keys);
+}
+
+const STABLE: usize = 2_000;
+
+/// Keys with values of which only some fit into memory, and more that come and go meanwhile.
+fn crowded(folder: &Path) -> (Sojourn, Connection) {
+    let url = format!("sqlite://{}", folder.join("sojourn.db").display());
+    let sojourn = Sojourn::start(&url, &["--maxmemory", "8mb", "--maxmemory-policy", "allkeys-lru"]);
+    let mut connection = Connection::open(sojourn.address()).expect("a connection");
+    let value = "v".repeat(8_000);
+    for first in (0..STABLE).step_by(100) {
+        let set = |number: usize| encode(&["SET", &format!("stable:{number}"), &value]);
+        connection.send(&(first..first + 100).flat_map(set).collect::<Vec<_>>()).expect("a server");
+        for _ in 0..100 {
+            assert_eq!(connection.read().expect("a reply"), Frame::Line(b'+', b"OK".to_vec()));
+        }
+    }
+    (sojourn, connection)
+}
+
+/// Reads values, which warms some and evicts others, and writes and deletes others' keys if asked to, until it is told to stop.
+fn stir(address: SocketAddr, writes: bool, stop: &AtomicBool) {
+    let (mut connection, mut number) = (Connection::open(address).expect("a connection"), 0_usize);
+    while !stop.load(Ordering::Relaxed) {
+        number += 7;
+        let value = connection.call(&["GET", &format!("stable:{}", number % STABLE)]).expect("a reply");
+        assert_eq!(value.bytes().map(<[u8]>::len), Some(8_000));
+        if writes {
+            connection.call(&["SET", &format!("other:{number}"), "x"]).expect("a reply");
+            connection.call(&["DEL", &format!("other:{}", number.saturating_sub(700))]).expect("a reply");
+        }
+    }
+}
+
+fn stirred(sojourn: &Sojourn, writes: bool, look: impl FnOnce()) {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let stirring = scope.spawn(|| stir(sojourn.address(), writes, &stop));
+        look();
+        stop.store(true, Ordering::Relaxed);
+        stirring.join().expect("it answers");
+    });
+}
+
+fn is_stable(key: &&Vec<u8>) -> bool {
+    key.starts_with(b"stable:")
+}
+
+#[test]
+fn what_is_there_all_the_time_is_found_while_others_come_and_go_and_values_are_evicted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (sojourn, mut connection) = crowded(folder.path());
+    stirred(&sojourn, true, || {
+        for _ in 0..5 {
+            let (keys, _) = walk(&mut connection, &["COUNT", "100"]);
+            let stable: HashSet<_> = keys.iter().filter(is_stable).collect();
+            assert_eq!(stable.len(), STABLE, "each is returned at least once");
+            let all = connection.call(&["KEYS", "stable:*"]).expect("a reply");
+            assert_eq!(all.items().len(), STABLE);
+            let any = connection.call(&["RANDOMKEY"]).expect("a reply");
+            assert!(
+                any.bytes().is_some_and(|key| key.starts_with(b"stable:") || key.starts_with(b"other:")),
+                "{any:?}"
+            );
+            assert!(connection.call(&["DBSIZE"]).expect("a reply").integer() >= Some(STABLE as i64));
+        }
+    });
+    let others = connection.call(&["KEYS", "other:*"]).expect("a reply").items().len();
+    let counted = connection.call(&["DBSIZE"]).expect("a reply").integer();
+    assert_eq!(counted, Some((STABLE + others) as i64), "nothing changes any more");
+    assert!(
+        connection.info("evicted_values") > 1_000 && connection.info("cold_loads") > 0,
+        "values went cold meanwhile"
+    );
+}
+
+#[test]
+fn an_unchanging_set_is_returned_once_while_its_values_are_evicted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (sojourn, mut connection) = crowded(folder.path());
+    stirred(&sojourn, false, || {
+        for count in ["1", "100", "3000"] {
+            let (keys, _) = walk(&mut connection, &["COUNT", count]);
+            let different = keys.iter().collect::<HashSet<_>>().len();
+            assert_eq!((keys.len(), different), (STABLE, STABLE), "COUNT {count}");
+        }
+    });
+    assert!(connection.info("evicted_values") > 1_000, "values went cold meanwhile");
 }

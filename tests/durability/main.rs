@@ -33,6 +33,7 @@ mod starts;
 mod stops;
 mod touches;
 mod users;
+mod values;
 mod victim;
 
 use support::server;

@@ -26,15 +26,12 @@ fn measure(stage: &Stage<'_>) -> Result<Part> {
     );
     let sessions = stage.options.sessions / 4;
     let url = |name: &str| format!("sqlite://{}", stage.data.join(name).display());
-    let compressed =
-        Server::sojourn(&url("compressed.db"), &["--maxmemory", "0"])?.ready()?;
+    let compressed = Server::sojourn(&url("compressed.db"), &["--maxmemory", "0"])?.ready()?;
     if compressed.setting("compress-above")?.is_none() {
         part.miss("all of it: this server has no setting `compress-above`");
         return Ok(part);
     }
-    let plain =
-        Server::sojourn(&url("plain.db"), &["--maxmemory", "0", "--compress-above", "0"])?
-            .ready()?;
+    let plain = Server::sojourn(&url("plain.db"), &["--maxmemory", "0", "--compress-above", "0"])?.ready()?;
     let redis = Server::redis(&stage.data.join("compression-redis"), &["--appendonly", "no"])?.ready()?;
     let all = [&compressed, &plain, &redis];
     let mut bytes = Vec::new();
