@@ -34,16 +34,16 @@ pub struct LoadRequest {
 }
 
 /// A key that the database is asked for.
-struct Question {
-    name: Name,
+pub(super) struct Question {
+    pub name: Name,
     /// The tables that may hold it.
-    homes: SmallVec<[Home; 2]>,
-    about: About,
+    pub homes: SmallVec<[Home; 2]>,
+    pub about: About,
 }
 
 /// What is asked, and what the answer is good for.
 #[derive(Clone, Copy)]
-enum About {
+pub(super) enum About {
     /// The value of this incarnation.
     Value(u64),
     /// Whether the key exists, in this round.
@@ -96,26 +96,29 @@ impl Keyspace {
             // What is asked is looked up just before, so that less of it changes until the answer.
             let questions: Vec<Question> =
                 wanted.by_ref().take(LOAD_MAX).filter_map(|(database, key)| self.question(*database, key)).collect();
-            self.ask(database, &questions).await?;
+            let fetched = self.ask(database, &questions).await?;
+            self.metrics.cold_loads.add(fetched as u64);
         }
         Ok(())
     }
 
-    async fn ask(&self, database: &dyn Database, questions: &[Question]) -> Result<(), DatabaseError> {
+    /// Puts the answers where they belong. Returns how many values came.
+    pub(super) async fn ask(&self, database: &dyn Database, questions: &[Question]) -> Result<usize, DatabaseError> {
         if questions.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         let ids =
             |question: &Question| question.homes.iter().map(|home| record(&question.name, *home)).collect::<Vec<_>>();
         let mut records = database.load(&questions.iter().flat_map(ids).collect::<Vec<_>>()).await?.into_iter();
+        let mut values = 0;
         for question in questions {
             let found: Vec<Option<StoredRecord>> = records.by_ref().take(question.homes.len()).collect();
             match question.about {
-                About::Value(incarnation) => self.fill(question, incarnation, found),
+                About::Value(incarnation) => values += usize::from(self.fill(question, incarnation, found)),
                 About::Existence(round) => self.learn(question, round, found),
             }
         }
-        Ok(())
+        Ok(values)
     }
 
     /// A packed value could not be unpacked: the database has it as it is, and nobody waits for it.
@@ -143,14 +146,16 @@ impl Keyspace {
         Some(Question { name: name(), homes, about: About::Existence(round) })
     }
 
-    /// A cold value has come, or its record is gone.
-    fn fill(&self, question: &Question, incarnation: u64, found: Vec<Option<StoredRecord>>) {
-        self.metrics.cold_loads.increment();
+    /// A cold value has come, or its record is gone: then the key is, too. Returns whether it has come.
+    fn fill(&self, question: &Question, incarnation: u64, found: Vec<Option<StoredRecord>>) -> bool {
         let (name, home) = (&question.name, question.homes[0]);
-        match found.into_iter().flatten().next() {
+        let found = found.into_iter().flatten().next();
+        let has_come = found.is_some();
+        match found {
             Some(record) => self.warm(name, incarnation, sound(record)),
             None => self.forget(&record(name, home), incarnation),
         }
+        has_come
     }
 
     fn warm(&self, name: &Name, incarnation: u64, record: StoredRecord) {

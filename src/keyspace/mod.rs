@@ -26,6 +26,7 @@ pub mod slot;
 mod stream;
 pub mod sweep;
 pub mod touch;
+mod warming;
 pub mod watch;
 
 use std::sync::Arc;

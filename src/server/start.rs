@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::survey::{self, Survey};
 use super::{Loads, ServerError, supervisor};
@@ -117,7 +117,7 @@ async fn own(app: &Arc<App>, database: &Arc<dyn Database>, loads: Loads, surveys
     app.write_through.set_status(Status::Up);
     *app.database.write() = database.description();
     report(app);
-    let reading = tokio::spawn(read_keys(Arc::clone(app), Arc::clone(database)));
+    let reading = tokio::spawn(read_all(Arc::clone(app), Arc::clone(database)));
     let end = writer.run().await;
     let read = if reading.is_finished() { reading.await.unwrap_or(Ok(())) } else { Ok(()) };
     database.release().await;
@@ -145,6 +145,13 @@ async fn acquire(app: &App, database: &dyn Database) -> Result<Option<(i64, i64)
     Ok(None)
 }
 
+/// Reads all keys, and then the values that were used last.
+async fn read_all(app: Arc<App>, database: Arc<dyn Database>) -> Result<(), DatabaseError> {
+    read_keys(Arc::clone(&app), Arc::clone(&database)).await?;
+    warm_up(&app, &*database).await;
+    Ok(())
+}
+
 /// Reads all keys, as often as it takes: the writer sits out outages, and ends the process if another server has owned the
 /// database meanwhile. A table that cannot be read ends it, too.
 async fn read_keys(app: Arc<App>, database: Arc<dyn Database>) -> Result<(), DatabaseError> {
@@ -169,6 +176,25 @@ async fn read_keys(app: Arc<App>, database: Arc<dyn Database>) -> Result<(), Dat
     };
     progress.abort();
     read
+}
+
+/// Fetches the values that were used last. It starts anew after an outage, and finds there what it has fetched already.
+async fn warm_up(app: &App, database: &dyn Database) {
+    let (begun, before) = (Instant::now(), app.metrics.warmed_values.get());
+    loop {
+        match app.keyspace.warm_up(database).await {
+            Ok(()) => break,
+            Err(DatabaseError::Outage { message, .. }) => debug!(message, "warming waits for the database"),
+            Err(error) => {
+                return warn!(%error, "the values used last could not be fetched: each is when it is asked for");
+            }
+        }
+        tokio::time::sleep(ASK_AGAIN).await;
+        wait_until_up(app).await;
+    }
+    let warmed_values = app.metrics.warmed_values.get().saturating_sub(before);
+    let warm_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    info!(warmed_values, warm_ms, "the values used last are in memory");
 }
 
 async fn wait_until_up(app: &App) {

@@ -154,6 +154,8 @@ catalogue! {
     Counter unknown_keys_asked "sojourn_unknown_keys_asked_total" Count "Keys that the database was asked for because not all keys were known yet";
     Gauge all_keys_known "sojourn_all_keys_known" Count "1 once all keys of the database are known; until then an unknown key costs a query";
     Gauge keys_read_ms "sojourn_keys_read_seconds" Milliseconds "How long after the start all keys were known";
+    Gauge warming "sojourn_warming" Count "1 while the values of the keys that end last are fetched after the start";
+    Counter warmed_values "sojourn_warmed_values_total" Count "Values that were fetched after the start before anybody asked for them";
     Counter expired_keys "sojourn_expired_keys_total" Count "Keys whose life ended";
     Gauge pubsub_channels "sojourn_pubsub_channels" Count "Channels that somebody subscribes to";
     Gauge pubsub_patterns "sojourn_pubsub_patterns" Count "Patterns that somebody subscribes to";

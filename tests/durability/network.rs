@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::load::Random;
 use super::outages::{Answers, HOT_READ_MAX, Load, check, slowest_hot_read};
 use super::postgres::PostgresServer;
-use super::server::{Server, is_error, is_ok, wait_until};
+use super::server::{COLD, Server, is_error, is_ok, wait_until};
 use super::support::proxy::{Proxy, Towards};
 use super::support::resp::{Frame, encode};
 
@@ -227,7 +227,7 @@ fn an_exec_whose_values_cannot_be_loaded_is_over() {
     server.kill();
     let url = format!("postgres://postgres@127.0.0.1:{}/{database}", proxy.port());
     // A new server knows the key, and its value is only in the database.
-    let server = Server::start(&url, &["--write-timeout", "500ms"]);
+    let server = Server::start(&url, &[COLD, &["--write-timeout", "500ms"]].concat());
     let mut connection = server.connect();
     assert!(is_ok(&connection.call(&["MULTI"]).expect("a reply")));
     let queued = connection.call(&["APPEND", "sess:cold", "x"]).expect("a reply");

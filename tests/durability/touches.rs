@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::load::Random;
 use super::postgres::PostgresServer;
-use super::server::{PATIENCE, Server, is_ok, wait_for, wait_until};
+use super::server::{COLD, PATIENCE, Server, is_ok, wait_for, wait_until};
 use super::support::resp::{Connection, Frame, encode};
 
 const MINUTE_MS: i64 = 60_000;
@@ -141,7 +141,7 @@ fn deleting_a_row_by_sql_logs_out() {
         "no touch resurrects it"
     );
     assert_eq!(server.stop().code(), Some(0), "{}", server.log());
-    let server = Server::start(&url, &[]);
+    let server = Server::start(&url, COLD);
     assert_eq!(server.call(&["DBSIZE"]).integer(), Some(2));
     postgres.sql(&database, "delete from session where sid = 'cold'");
     assert_eq!(server.call(&["GET", "sess:cold"]), Frame::Bulk(b'$', None));

@@ -79,6 +79,7 @@ const SAME: &[Pair] = &[
     ("sojourn_deleted_keys_total", None, "deleted_keys", 1.0),
     ("sojourn_keyspace_cold_hits_total", None, "keyspace_cold_hits", 1.0),
     ("sojourn_cold_loads_total", None, "cold_loads", 1.0),
+    ("sojourn_warmed_values_total", None, "warmed_values", 1.0),
     ("sojourn_units_committed_total", None, "units_committed", 1.0),
     ("sojourn_units_failed_total", None, "units_failed", 1.0),
     ("sojourn_batches_committed_total", None, "batches", 1.0),

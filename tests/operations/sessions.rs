@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::http::start;
 use super::postgres::PostgresServer;
 use super::support::http::{ask, get, series};
-use super::support::server::{Server, is_ok, wait_for, wait_until};
+use super::support::server::{COLD, Server, is_ok, wait_for, wait_until};
 
 const BEARER: &str = "Authorization: Bearer t";
 
@@ -145,7 +145,7 @@ fn a_read_that_had_to_load_its_value_is_a_cold_hit() {
     let mut first = Server::start(&url, &[]);
     assert!(is_ok(&first.call(&["SET", "sess:a", "{}", "EX", "600"])));
     assert!(first.stop().success());
-    let (server, port) = start(&url, &[]);
+    let (server, port) = start(&url, COLD);
     for _ in 0..3 {
         server.call(&["GET", "sess:a"]);
     }

@@ -15,6 +15,9 @@ use super::resp::{Connection, Frame};
 /// The longest that anything a test waits for may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// For a server that fetches no value before somebody asks for it: at a limit at which none leaves.
+pub const COLD: &[&str] = &["--maxmemory-policy", "noeviction"];
+
 /// The name of a server's log in its folder.
 const LOG: &str = "log";
 

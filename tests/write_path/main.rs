@@ -18,6 +18,7 @@ mod sights;
 mod start;
 mod tickets;
 mod touches;
+mod warming;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

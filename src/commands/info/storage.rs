@@ -97,12 +97,14 @@ fn writes(metrics: &Metrics, lines: &mut Lines) {
     lines.put("commit_us_p99", metrics.commit_us.quantile(0.99));
 }
 
-/// How far the reading of all keys is.
+/// How far the reading of all keys is, and the warming of values after it.
 fn start(app: &App, lines: &mut Lines) {
     lines.put("keys_known", app.keyspace.counts.all_keys());
     lines.put("all_keys_known", app.metrics.all_keys_known.get());
     lines.put("keys_read_ms", app.metrics.keys_read_ms.get());
     lines.put("unknown_keys_asked", app.metrics.unknown_keys_asked.get());
+    lines.put("warming", app.metrics.warming.get());
+    lines.put("warmed_values", app.metrics.warmed_values.get());
 }
 
 /// How keys came and went, and which values had to be fetched.

@@ -1,0 +1,53 @@
+//! What a server has in memory after a start: the values that were used last, as many as there is room for.
+
+use super::server::{Server, is_ok, wait_until};
+
+const SESSIONS: usize = 4_000;
+
+fn key(number: usize) -> String {
+    format!("sess:{number}")
+}
+
+fn session(number: usize) -> String {
+    format!("{{\"user\":{number},\"padding\":\"{:500}\"}}", "")
+}
+
+fn warmed(server: &Server) -> u64 {
+    server.wait_for_log("the values used last are in memory");
+    assert_eq!(server.info("warming"), 0);
+    server.info("warmed_values")
+}
+
+#[test]
+fn the_sessions_used_last_are_in_memory_after_a_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = format!("sqlite://{}", folder.path().join("sojourn.db").display());
+    let mut server = Server::start(&url, &[]);
+    let mut client = server.connect();
+    for number in 0..SESSIONS {
+        let life = (3_600 + 10 * number).to_string();
+        client
+            .send(&super::support::resp::encode(&["SET", &key(number), &session(number), "EX", &life]))
+            .expect("a server");
+    }
+    (0..SESSIONS).for_each(|number| assert!(is_ok(&client.read().expect("a reply")), "session {number}"));
+    assert!(server.stop().success());
+
+    let mut server = Server::start(&url, &["--maxmemory", "4mb"]);
+    let some = warmed(&server);
+    assert!((500..SESSIONS as u64).contains(&some), "{some}: {}", server.log());
+    assert!(server.info("used_memory") <= 4 * 1024 * 1024 * 9 / 10);
+    let mut client = server.connect();
+    for number in SESSIONS - some as usize / 2..SESSIONS {
+        let value = client.call(&["GET", &key(number)]).expect("a reply");
+        assert_eq!(value.bytes(), Some(session(number).as_bytes()));
+    }
+    assert_eq!(client.info("cold_loads"), 0, "they ended last");
+    let first = client.call(&["GET", &key(0)]).expect("a reply");
+    assert_eq!((first.bytes(), client.info("cold_loads")), (Some(session(0).as_bytes()), 1));
+    assert!(server.stop().success());
+
+    let server = Server::start(&url, &["--maxmemory", "0"]);
+    assert_eq!(warmed(&server), SESSIONS as u64);
+    wait_until("all values", || server.info("cold_values") == 0);
+}
