@@ -9,6 +9,7 @@ mod postgres;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cold;
 mod disks;
 mod events;
 mod everysec;
@@ -35,5 +36,6 @@ mod touches;
 mod users;
 mod values;
 mod victim;
+mod warming;
 
 use support::server;
