@@ -11,7 +11,7 @@ use super::support::certificates::{Authority, Issued, text};
 use super::support::redis::Redis;
 use super::support::resp::{Connection, Frame};
 use super::support::tls::{Client, first_certificate, shown};
-use super::{at, flags};
+use super::{at, flags, last_line};
 
 /// A mounted secret as Kubernetes makes it: `tls.crt` leads through the link `..data` into a folder, and another
 /// certificate is put in place by turning that link.
@@ -212,13 +212,14 @@ fn what_is_wrong_at_the_start_is_named_by_its_setting() {
         let flags = [&["--tls-port", &port], flags].concat();
         let (code, log) = run_to_end("memory://", &flags);
         assert_eq!(code, Some(2), "{flags:?}: {log}");
-        assert!(log.starts_with(sentence) && log.lines().count() == 1, "{flags:?}: {log}");
+        // The line of the start, and what is wrong with it.
+        assert!(last_line(&log).starts_with(sentence) && log.lines().count() == 2, "{flags:?}: {log}");
         let redis = ["redis-server", "--port", "0", "--bind", "127.0.0.1"];
         let redis = std::process::Command::new("timeout").arg("20").args(redis).args(&flags).output();
         assert_eq!(redis.expect("redis-server").status.code(), Some(1), "redis-server takes {flags:?}");
     }
     let (code, log) = run_to_end("memory://", &["--metrics-tls", "yes", "--metrics-addr", "127.0.0.1:1"]);
-    assert!(code == Some(2) && log.starts_with("sojourn: tls-cert-file: "), "{log}");
+    assert!(code == Some(2) && last_line(&log).starts_with("sojourn: tls-cert-file: "), "{log}");
     // Without anything to serve by TLS the files need not be there, as in Redis.
     Server::start("memory://", &["--tls-cert-file", gone, "--tls-ca-cert-file", authorities]);
 }

@@ -37,3 +37,8 @@ fn start_with(authority: &Authority, auth_clients: &str, further: &[&str]) -> (s
     flags.extend(further);
     (server::Server::start("memory://", &flags), at(port))
 }
+
+/// What a server said last.
+fn last_line(log: &str) -> &str {
+    log.lines().next_back().unwrap_or_default()
+}

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use super::server::{Server, free_port, run_to_end, wait_for};
 use super::support::certificates::Authority;
 use super::support::tls::Client;
-use super::{at, flags, start_with};
+use super::{at, flags, last_line, start_with};
 
 #[test]
 fn port_0_beside_a_tls_port_is_tls_only() {
@@ -30,7 +30,7 @@ fn a_tls_port_that_is_taken_is_named_by_its_setting() {
     let number = taken.local_addr().expect("its address").port().to_string();
     let (issued, authorities) = (authority.issue(), authority.certificate());
     let (code, log) = run_to_end("memory://", &flags(&number, &issued, &authorities, "no"));
-    assert!(code == Some(1) && log.starts_with("sojourn: tls-port: 127.0.0.1:"), "{code:?}: {log}");
+    assert!(code == Some(1) && last_line(&log).starts_with("sojourn: tls-port: 127.0.0.1:"), "{code:?}: {log}");
 }
 
 #[test]
