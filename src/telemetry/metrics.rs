@@ -1,4 +1,4 @@
-//! Every number that Sojourn keeps, each once, with its name, unit and help; those that have series stand in [`super::labelled`].
+//! Every number that Sojourn keeps, each once, with its name, unit and help; those that have series stand in `labelled.rs`.
 //! INFO reads the same counters that Prometheus shows.
 
 use std::sync::{Arc, OnceLock};
