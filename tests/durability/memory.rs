@@ -96,10 +96,10 @@ impl Writer {
         }
     }
 
-    /// Some sessions are written and read at once, others only read, all in one pipeline.
+    /// Some sessions are written and read at once, others only read, and at the end the written ones once more, before their
+    /// commits can be through: all in one pipeline.
     fn round(&mut self) {
-        let mut requests = Vec::new();
-        let mut expected = Vec::new();
+        let (mut requests, mut expected, mut again) = (Vec::new(), Vec::new(), BTreeSet::new());
         for _ in 0..SESSIONS_A_ROUND {
             let written = self.random.usize(..SESSIONS_EACH);
             self.versions[written] += 1;
@@ -109,6 +109,11 @@ impl Writer {
             let read = self.random.usize(..SESSIONS_EACH);
             requests.extend(encode(&["GET", &key(self.first + read)]));
             expected.extend([None, Some((written, self.versions[written])), Some((read, self.versions[read]))]);
+            again.insert(written);
+        }
+        for session in again {
+            requests.extend(encode(&["GET", &key(self.first + session)]));
+            expected.push(Some((session, self.versions[session])));
         }
         self.client.send(&requests).expect("a server");
         for expected in expected {
@@ -189,7 +194,7 @@ fn evicting_loses_no_session(url: &str) {
     let server = Server::start(url, &["--maxmemory", &LIMIT_BYTES.to_string()]);
     let mut writers = load(&server);
     let operations: usize = writers.iter().map(|writer| writer.operations).sum();
-    assert_eq!(operations, WRITERS * ROUNDS * SESSIONS_A_ROUND * 3);
+    assert!(operations >= WRITERS * ROUNDS * SESSIONS_A_ROUND * 3, "{operations} operations");
     let sessions: usize = writers.iter().map(Writer::count).sum();
     let mut client = server.connect();
     assert_eq!(client.call(&["DBSIZE"]).expect("a reply").integer(), i64::try_from(sessions).ok());
