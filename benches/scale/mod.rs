@@ -11,7 +11,7 @@ use std::ffi::OsString;
 use std::time::Instant;
 
 use self::options::Options;
-use self::report::Report;
+use self::report::{Part, Report};
 use crate::postgres::PostgresServer;
 use crate::stage::Result;
 use crate::stage::machine::{self, FileSystem, Machine};
@@ -35,17 +35,22 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<()> {
     let postgres = PostgresServer::start_in(data.path(), POSTGRES);
     let mut machine = Machine::describe(data.path(), &file_system, &postgres)?;
     let stage = servers::Stage { postgres: &postgres, data: data.path(), options: &options };
-    let (mut parts, mut other_work) = (Vec::new(), 0.0_f64);
+    let (mut parts, mut failed, mut other_work) = (Vec::new(), Vec::new(), 0.0_f64);
     for section in sections::ALL.into_iter().filter(|section| options.sections.contains(&section.name)) {
         other_work = other_work.max(busy_cores()?);
         let begun = Instant::now();
         println!("{}: {}", section.name, section.about);
-        let mut part = (section.measure)(&stage)?;
+        let mut part = (section.measure)(&stage).unwrap_or_else(|error| {
+            failed.push(section.name);
+            Part::failed(&error.to_string())
+        });
         part.seconds = begun.elapsed().as_secs_f64();
         println!("{}", part.text());
         parts.push((section, part));
     }
     let verdict = if other_work > OTHER_WORK_MAX { "; too much, these figures mean little" } else { "" };
     machine.0.push(("other work", format!("at most {other_work:.2} processors, before each section{verdict}")));
-    Report { options: &options, machine: &machine, parts: &parts }.write()
+    Report { options: &options, machine: &machine, parts: &parts }.write()?;
+    // What the others have found is worth its report.
+    if failed.is_empty() { Ok(()) } else { Err(format!("these sections failed: {}", failed.join(", ")).into()) }
 }

@@ -52,6 +52,11 @@ impl Part {
         Self { how: how.to_owned(), ..Self::default() }
     }
 
+    /// That of a section that did not come to its end.
+    pub fn failed(error: &str) -> Self {
+        Self { missing: vec![format!("all of it: {error}")], ..Self::default() }
+    }
+
     /// Adds a table.
     pub fn table(&mut self, title: &str, head: &[&str], rows: Vec<Vec<String>>) {
         self.tables.push((title.to_owned(), head.iter().map(|&word| word.to_owned()).collect(), rows));
@@ -69,7 +74,7 @@ impl Part {
 
     /// All but the charts.
     pub fn text(&self) -> String {
-        let mut text = format!("{}\n\n", self.how);
+        let mut text = if self.how.is_empty() { String::new() } else { format!("{}\n\n", self.how) };
         for (title, head, rows) in &self.tables {
             let head: Vec<&str> = head.iter().map(String::as_str).collect();
             text.push_str(&format!("{title}\n\n{}\n", table(&head, rows)));

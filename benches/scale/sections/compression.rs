@@ -41,7 +41,8 @@ fn measure(stage: &Stage<'_>) -> Result<Part> {
         bytes.push(empty);
     }
     [&compressed, &plain].into_iter().try_for_each(Server::settle)?;
-    let share = wait_until_compressed(&compressed, sessions)?;
+    let within = if stage.options.smoke { Duration::ZERO } else { COMPRESSED_WITHIN };
+    let share = wait_until_compressed(&compressed, sessions, within)?;
     for (server, bytes) in all.iter().zip(&mut bytes) {
         *bytes = (server.resident_bytes()? - *bytes) / f64::from(sessions);
     }
@@ -80,12 +81,12 @@ fn measure(stage: &Stage<'_>) -> Result<Part> {
 }
 
 /// Answers the share that is compressed in the end.
-fn wait_until_compressed(server: &Server, sessions: u32) -> Result<f64> {
+fn wait_until_compressed(server: &Server, sessions: u32, within: Duration) -> Result<f64> {
     let (begun, mut last) = (Instant::now(), -1.0);
     loop {
         std::thread::sleep(Duration::from_secs(3));
         let now = server.info("compressed_values")?.unwrap_or(0.0);
-        if (now > 0.0 && now == last) || begun.elapsed() > COMPRESSED_WITHIN {
+        if (now > 0.0 && now == last) || begun.elapsed() > within {
             return Ok(now / f64::from(sessions));
         }
         last = now;

@@ -12,8 +12,8 @@ pub const SECTION: Section = Section { name: "memory", about: "resident bytes a 
 
 /// Counts at which memory is read on the way to all.
 const STEPS: u32 = 20;
-/// Below this share of all sessions what a server takes by itself weighs too much.
-const COUNTED_FROM: f64 = 0.1;
+/// With fewer sessions what a server takes by itself weighs too much.
+const COUNTED_FROM: f64 = 100_000.0;
 const COLD_BYTES_MAX: f64 = 120.0;
 
 fn measure(stage: &Stage<'_>) -> Result<Part> {
@@ -92,7 +92,7 @@ fn last(found: &[(f64, f64)]) -> f64 {
 }
 
 fn worst(found: &[(f64, f64)], sessions: u32) -> f64 {
-    let counted = found.iter().filter(|(count, _)| *count >= f64::from(sessions) * COUNTED_FROM);
+    let counted = found.iter().filter(|(count, _)| *count >= COUNTED_FROM.min(f64::from(sessions)));
     counted.map(|(_, bytes)| *bytes).fold(0.0, f64::max)
 }
 
