@@ -82,7 +82,8 @@ fn unknown_session_ids() {
     let (_, earlier) = statements(&server);
     assert_eq!(operator.call(&["GET", "sess:cold"]).expect("a reply").bytes(), Some(&b"{}"[..]));
     let (before, control) = statements(&server);
-    assert_eq!(control, earlier + 1, "the control: a cold value is looked for");
+    // It may have left again before the command ran, and is looked for once more then.
+    assert!(control > earlier, "the control: a cold value is looked for");
     operator.call(&["CONFIG", "SET", "maxmemory", "0"]).expect("a reply");
     let subject = Subject::sojourn(sojourn);
     let aftermath = unknown_ids(&subject);

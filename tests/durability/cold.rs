@@ -60,7 +60,7 @@ fn assert_serves(server: &Server, numbers: impl Iterator<Item = usize>) {
 #[test]
 fn known_sessions_are_served_while_others_are_still_read_and_counts_wait() {
     let (postgres, database, psql) = killed();
-    let server = Server::start(&postgres.url(&database), &["--write-timeout", "60s"]);
+    let server = Server::start_serving(&postgres.url(&database), &["--write-timeout", "60s"]);
     wait_until("the sessions to be known", || server.info("keys_known") == SESSIONS as u64);
     assert_serves(&server, (0..SESSIONS).step_by(101));
     let mut client = server.connect();
@@ -91,7 +91,7 @@ fn known_sessions_are_served_while_others_are_still_read_and_counts_wait() {
 #[test]
 fn a_key_of_which_nobody_knows_whether_it_exists_is_an_error_and_never_nil() {
     let (postgres, database, psql) = killed();
-    let server = Server::start(&postgres.url(&database), &["--write-timeout", "500ms"]);
+    let server = Server::start_serving(&postgres.url(&database), &["--write-timeout", "500ms"]);
     wait_until("the sessions to be known", || server.info("keys_known") == SESSIONS as u64);
     assert_serves(&server, 0..3);
     for key in ["cache:1", "sess:nobody", "cache:nobody"] {

@@ -89,8 +89,16 @@ impl Server {
         Self { child, address, log: folder.path().join(LOG), _folder: folder }
     }
 
-    /// Starts it and waits until it serves.
+    /// Starts it and waits until it serves and knows all keys.
     pub fn start(database_url: &str, arguments: &[&str]) -> Self {
+        let server = Self::start_serving(database_url, arguments);
+        // DBSIZE waits for that. One that wants a password first is an answer, too.
+        wait_until("all keys to be known", || server.try_call(&["DBSIZE"]).is_some());
+        server
+    }
+
+    /// Starts it and waits until it serves, be all keys known or not.
+    pub fn start_serving(database_url: &str, arguments: &[&str]) -> Self {
         let mut server = Self::spawn(database_url, arguments);
         server.wait_until_ready();
         server
