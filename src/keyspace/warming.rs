@@ -57,6 +57,10 @@ impl Keyspace {
     }
 
     async fn warm_latest(self: &Arc<Self>, database: &dyn Database) -> Result<(), DatabaseError> {
+        if self.room_to_warm() == 0 {
+            // Nothing is asked that cannot come.
+            return Ok(());
+        }
         let expiring_only = self.memory_limit.policy().is_volatile();
         self.give_way().await;
         let Some(value_bytes) = self.sample(database, Wanted { from_ms: 0, expiring_only }).await? else {
