@@ -12,10 +12,8 @@ use std::time::Instant;
 
 use self::options::Options;
 use self::report::{Part, Report};
-use crate::postgres::PostgresServer;
 use crate::stage::Result;
-use crate::stage::machine::{self, FileSystem, Machine};
-use crate::stage::servers::POSTGRES;
+use crate::stage::ground::Ground;
 use crate::support::processors::{OTHER_WORK_MAX, busy_cores};
 
 /// Reads the command line, measures, prints the tables and writes the report.
@@ -24,16 +22,7 @@ use crate::support::processors::{OTHER_WORK_MAX, busy_cores};
 /// When a server answers wrongly, or the data would not stand on a disk.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<()> {
     let options = Options::read(arguments);
-    std::fs::create_dir_all(&options.data)?;
-    let file_system = FileSystem::of(&options.data)?;
-    if file_system.is_memory() && !options.smoke {
-        let (folder, kind) = (options.data.display(), file_system.kind);
-        return Err(format!("{folder} is on {kind}, which is no disk: choose another by --data").into());
-    }
-    let data = tempfile::Builder::new().prefix("data-").tempdir_in(&options.data)?;
-    machine::open_to_postgres(data.path())?;
-    let postgres = PostgresServer::start_in(data.path(), POSTGRES);
-    let mut machine = Machine::describe(data.path(), &file_system, &postgres)?;
+    let Ground { postgres, data, mut machine } = Ground::open(&options.scope)?;
     let stage = servers::Stage { postgres: &postgres, data: data.path(), options: &options };
     let (mut parts, mut failed, mut other_work) = (Vec::new(), Vec::new(), 0.0_f64);
     for section in sections::ALL.into_iter().filter(|section| options.sections.contains(&section.name)) {

@@ -1,11 +1,11 @@
 //! What can be asked of a run.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
-use clap::{Arg, ArgAction, Command, value_parser};
+use clap::{Arg, Command, value_parser};
 
 use super::sections;
+use crate::stage::scope::{Extent, Scope};
 
 const ABOUT: &str = "Measures Sojourn with many sessions beside redis-server, on servers that it starts itself.";
 
@@ -19,7 +19,7 @@ struct Size {
 const FULL: Size = Size { sessions: 1_000_000, large: 5_000_000 };
 /// About two minutes.
 const QUICK: Size = Size { sessions: 100_000, large: 200_000 };
-/// A few seconds, only to see that it works: no figure of it means anything.
+/// A few seconds.
 const SMOKE: Size = Size { sessions: 2_000, large: 4_000 };
 
 /// The options of a run.
@@ -31,59 +31,39 @@ pub struct Options {
     pub large: u32,
     /// The names of the sections.
     pub sections: Vec<&'static str>,
-    /// Where the servers keep their data.
-    pub data: PathBuf,
-    /// Where the report is written.
-    pub report: PathBuf,
-    /// Whether it is a short run.
-    pub quick: bool,
-    /// Only whether it works; the disk may then be a memory.
-    pub smoke: bool,
+    /// How much is run, and where.
+    pub scope: Scope,
 }
 
 impl Options {
     /// Reads the command line; help, and what is wrong with it, end the process.
     pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Self {
         let matches = command().get_matches_from(arguments);
-        let has = |name: &str| matches.get_flag(name);
-        // `cargo bench` says --bench; `cargo test --all-targets` runs the same program without it, as a test.
-        let smoke = has("smoke") || !has("bench");
-        let size = if smoke {
-            SMOKE
-        } else if has("quick") {
-            QUICK
-        } else {
-            FULL
+        let scope = Scope::of(&matches, "scale");
+        let size = match scope.extent {
+            Extent::Full => FULL,
+            Extent::Quick => QUICK,
+            Extent::Smoke => SMOKE,
         };
-        let path = |name: &str| matches.get_one::<PathBuf>(name).cloned();
-        let target = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/scale"));
-        let smoke_data = || if smoke { std::env::temp_dir() } else { target.join("data") };
         let sessions = matches.get_one("sessions").copied().unwrap_or(size.sessions);
         let all = || sections::ALL.iter().map(|section| section.name).collect();
         Self {
             sessions,
             large: matches.get_one("large").copied().unwrap_or(size.large).max(sessions),
             sections: matches.get_many("sections").map_or_else(all, |names| names.copied().collect()),
-            data: path("data").unwrap_or_else(smoke_data),
-            report: path("report").unwrap_or(target),
-            quick: smoke || has("quick"),
-            smoke,
+            scope,
         }
     }
 }
 
 fn command() -> Command {
-    let flag = |name: &'static str, help: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
     let value =
         |name: &'static str, shown: &'static str, help: String| Arg::new(name).long(name).value_name(shown).help(help);
     let count = || value_parser!(u32).range(1_000..=20_000_000);
     let names = sections::ALL.map(|section| section.name);
     let about: Vec<String> =
         sections::ALL.iter().map(|section| format!("{}: {}", section.name, section.about)).collect();
-    Command::new("scale").about(ABOUT).args([
-        flag("quick", "fewer sessions, about two minutes"),
-        flag("smoke", "a few seconds, to see that it works"),
-        flag("bench", "given by cargo").hide(true),
+    Command::new("scale").about(ABOUT).args(Scope::arguments("fewer sessions, about two minutes")).args([
         value("sessions", "N", format!("how many sessions; {} otherwise", FULL.sessions)).value_parser(count()),
         value("large", "N", format!("how many where it is about the largest sets; {} otherwise", FULL.large))
             .value_parser(count()),
@@ -93,8 +73,5 @@ fn command() -> Command {
                 found.ok_or_else(|| format!("expected one of {}", names.join(", ")))
             },
         ),
-        value("data", "FOLDER", "where the servers keep their data, on a real disk".to_owned())
-            .value_parser(value_parser!(PathBuf)),
-        value("report", "FOLDER", "where the report is written".to_owned()).value_parser(value_parser!(PathBuf)),
     ])
 }

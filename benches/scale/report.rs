@@ -118,7 +118,7 @@ impl Report<'_> {
     /// # Errors
     /// When the folder cannot be written.
     pub fn write(&self) -> Result<()> {
-        let folder = &self.options.report;
+        let folder = &self.options.scope.report;
         fs::create_dir_all(folder)?;
         let mut page = format!(
             "# Scale\n\nMade by `cargo bench --bench scale`.\n\n{}\n## Targets\n\n{}\n",

@@ -21,10 +21,8 @@ use self::measuring::Record;
 use self::options::Options;
 use self::report::Report;
 use self::round::Round;
-use crate::postgres::PostgresServer;
 pub use crate::stage::Result;
-use crate::stage::machine::{self, FileSystem, Machine};
-use crate::stage::servers::POSTGRES;
+use crate::stage::ground::Ground;
 use crate::support::processors::{OTHER_WORK_MAX, busy_cores};
 
 /// Reads the command line, measures, prints the tables and writes the report.
@@ -33,16 +31,7 @@ use crate::support::processors::{OTHER_WORK_MAX, busy_cores};
 /// When a contestant answers wrongly, a run is void, or the data would not stand on a disk.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<()> {
     let options = Options::read(arguments);
-    std::fs::create_dir_all(&options.data)?;
-    let file_system = FileSystem::of(&options.data)?;
-    if file_system.is_memory() && !options.smoke {
-        let (folder, kind) = (options.data.display(), file_system.kind);
-        return Err(format!("{folder} is on {kind}, which is no disk: choose another by --data").into());
-    }
-    let data = tempfile::Builder::new().prefix("data-").tempdir_in(&options.data)?;
-    machine::open_to_postgres(data.path())?;
-    let postgres = PostgresServer::start_in(data.path(), POSTGRES);
-    let mut machine = Machine::describe(data.path(), &file_system, &postgres)?;
+    let Ground { postgres, data, mut machine } = Ground::open(&options.scope)?;
     let steps = loads::steps(&options.loads);
     let bar = progress(u64::from(options.rounds) * (steps.len() as u64 + 1) * options.contestants.len() as u64);
     let mut records: Vec<Record> = Vec::new();
@@ -50,7 +39,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<()> {
     for number in 0..options.rounds {
         let mut round = Round::start(number, &options, &postgres, data.path(), &bar)?;
         other_work = other_work.max(busy_cores()?);
-        if other_work > OTHER_WORK_MAX && !options.smoke {
+        if other_work > OTHER_WORK_MAX && !options.scope.is_smoke() {
             return Err(format!("something else keeps {other_work:.2} processors busy: end it first").into());
         }
         for (place, step) in steps.iter().enumerate() {

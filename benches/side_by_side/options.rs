@@ -1,12 +1,12 @@
 //! What can be asked of a run.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Arg, ArgAction, Command, value_parser};
+use clap::{Arg, Command, value_parser};
 
 use super::contestants::Kind;
+use crate::stage::scope::{Extent, Scope};
 
 const ABOUT: &str =
     "Measures Sojourn beside redis-server and connect-pg-simple's SQL, on servers that it starts itself.";
@@ -21,7 +21,7 @@ struct Length {
 const FULL: Length = Length { rounds: 5, seconds: 1.5 };
 /// Within two minutes.
 const QUICK: Length = Length { rounds: 1, seconds: 0.4 };
-/// A few seconds, only to see that it works: no figure of it means anything.
+/// A few seconds.
 const SMOKE: Length = Length { rounds: 1, seconds: 0.02 };
 
 /// The keys that each contestant holds.
@@ -41,41 +41,28 @@ pub struct Options {
     pub loads: Vec<u8>,
     /// Who takes part.
     pub contestants: Vec<Kind>,
-    /// Where the servers keep their data; its disk is what is measured.
-    pub data: PathBuf,
-    /// Where the report is written.
-    pub report: PathBuf,
-    /// Only whether it works; the disk may then be a memory.
-    pub smoke: bool,
+    /// How much is run, and where.
+    pub scope: Scope,
 }
 
 impl Options {
     /// Reads the command line; help, and what is wrong with it, end the process.
     pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Self {
         let matches = command().get_matches_from(arguments);
-        let has = |name: &str| matches.get_flag(name);
-        // `cargo bench` says --bench; `cargo test --all-targets` runs the same program without it, as a test.
-        let smoke = has("smoke") || !has("bench");
-        let length = if smoke {
-            SMOKE
-        } else if has("quick") {
-            QUICK
-        } else {
-            FULL
+        let scope = Scope::of(&matches, "side_by_side");
+        let length = match scope.extent {
+            Extent::Full => FULL,
+            Extent::Quick => QUICK,
+            Extent::Smoke => SMOKE,
         };
         let seconds = matches.get_one("seconds").copied().unwrap_or(length.seconds);
-        let path = |name: &str| matches.get_one::<PathBuf>(name).cloned();
-        let target = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/side_by_side"));
-        let smoke_data = || if smoke { std::env::temp_dir() } else { target.join("data") };
         Self {
             rounds: matches.get_one("rounds").copied().unwrap_or(length.rounds),
             measured: Duration::from_secs_f64(seconds),
-            keys: if smoke { SMOKE_KEYS } else { KEYS },
+            keys: if scope.is_smoke() { SMOKE_KEYS } else { KEYS },
             loads: many(&matches, "loads").unwrap_or_else(|| vec![1, 2, 3, 4]),
             contestants: many(&matches, "contestants").unwrap_or_else(|| Kind::ALL.to_vec()),
-            data: path("data").unwrap_or_else(smoke_data),
-            report: path("report").unwrap_or(target),
-            smoke,
+            scope,
         }
     }
 }
@@ -85,15 +72,11 @@ fn many<T: Clone + Send + Sync + 'static>(matches: &clap::ArgMatches, name: &str
 }
 
 fn command() -> Command {
-    let flag = |name: &'static str, help: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
     let value = |name: &'static str, shown: &'static str, help: &'static str| {
         Arg::new(name).long(name).value_name(shown).help(help)
     };
     let names: Vec<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
-    Command::new("side_by_side").about(ABOUT).args([
-        flag("quick", "one short round, within two minutes"),
-        flag("smoke", "a few seconds, to see that it works"),
-        flag("bench", "given by cargo").hide(true),
+    Command::new("side_by_side").about(ABOUT).args(Scope::arguments("one short round, within two minutes")).args([
         value("rounds", "N", "how often each contestant is measured under each load")
             .value_parser(value_parser!(u32).range(1..=100)),
         value("seconds", "S", "how long each measurement takes").value_parser(parse_seconds),
@@ -108,9 +91,6 @@ fn command() -> Command {
         value("contestants", "LIST", "who takes part").value_delimiter(',').value_parser(move |name: &str| {
             Kind::named(name).ok_or_else(|| format!("expected one of {}", names.join(", ")))
         }),
-        value("data", "FOLDER", "where the servers keep their data, on a real disk")
-            .value_parser(value_parser!(PathBuf)),
-        value("report", "FOLDER", "where the report is written").value_parser(value_parser!(PathBuf)),
     ])
 }
 
@@ -131,8 +111,8 @@ mod tests {
 
     #[test]
     fn what_cargo_test_runs_is_a_smoke_test_and_what_cargo_bench_runs_is_not() {
-        assert!(read(&[]).smoke);
-        assert!(!read(&["--bench"]).smoke);
+        assert!(read(&[]).scope.is_smoke());
+        assert!(!read(&["--bench"]).scope.is_smoke());
         assert!(read(&["--bench", "--quick"]).measured < read(&["--bench"]).measured);
     }
 

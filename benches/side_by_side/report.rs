@@ -70,7 +70,7 @@ impl Report<'_> {
     /// # Errors
     /// When the folder cannot be written.
     pub fn write(&self) -> Result<()> {
-        let folder = &self.options.report;
+        let folder = &self.options.scope.report;
         fs::create_dir_all(folder)?;
         let mut images = String::new();
         for (file, title, unit, metric, steps) in CHARTS {

@@ -1,7 +1,9 @@
 //! What the benchmarks stand on: the machine they describe, the sessions they store, and how they show their figures.
 
 pub mod charts;
+pub mod ground;
 pub mod machine;
+pub mod scope;
 pub mod servers;
 pub mod session;
 pub mod tables;

@@ -77,14 +77,8 @@ impl Keyspace {
     /// What keys and values take now.
     #[must_use]
     pub fn memory_use(&self) -> MemoryUse {
-        let holding = self.hot.account().holding();
-        MemoryUse {
-            keys: holding.keys,
-            values: holding.lasting.wrapping_add(holding.expiring),
-            tables: EMPTY_BYTES + self.hot.account().table_bytes() + self.eviction.marks.bytes() + self.packing.bytes(),
-            pending: holding.pending + self.write_through.held_bytes() + self.touches.bytes() + self.hot.known.bytes(),
-            hot_values: holding.hot,
-        }
+        let account = self.hot.account();
+        self.use_of(account.holding(), account.table_bytes())
     }
 
     /// What keys and values take now, in bytes: what `maxmemory` is compared with.
@@ -104,15 +98,20 @@ impl Keyspace {
     pub fn recount(&self) -> MemoryUse {
         let locked = self.hot.lock_all();
         let mut holding = Holding::default();
-        let mut tables = EMPTY_BYTES + self.eviction.marks.bytes() + self.packing.bytes();
+        let mut tables = 0;
         for shard in (0..SHARDS).filter_map(|number| locked.shard(number)) {
             holding = shard.iter().fold(holding, |sum, (slot, ())| sum + slot.holding());
             tables += super::account::allocated(shard.allocation_size());
         }
+        self.use_of(holding, tables)
+    }
+
+    /// What slots hold that stand in tables of so many bytes, and all that is kept beside them.
+    fn use_of(&self, holding: Holding, table_bytes: usize) -> MemoryUse {
         MemoryUse {
             keys: holding.keys,
-            values: holding.lasting + holding.expiring,
-            tables,
+            values: holding.lasting.wrapping_add(holding.expiring),
+            tables: EMPTY_BYTES + table_bytes + self.eviction.marks.bytes() + self.packing.bytes(),
             pending: holding.pending + self.write_through.held_bytes() + self.touches.bytes() + self.hot.known.bytes(),
             hot_values: holding.hot,
         }

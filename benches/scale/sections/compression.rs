@@ -41,12 +41,12 @@ fn measure(stage: &Stage<'_>) -> Result<Part> {
         bytes.push(empty);
     }
     [&compressed, &plain].into_iter().try_for_each(Server::settle)?;
-    let within = if stage.options.smoke { Duration::ZERO } else { COMPRESSED_WITHIN };
+    let within = if stage.options.scope.is_smoke() { Duration::ZERO } else { COMPRESSED_WITHIN };
     let share = wait_until_compressed(&compressed, sessions, within)?;
     for (server, bytes) in all.iter().zip(&mut bytes) {
         *bytes = (server.resident_bytes()? - *bytes) / f64::from(sessions);
     }
-    let requests = if stage.options.quick { 50_000 } else { 300_000 };
+    let requests = if stage.options.scope.is_short() { 50_000 } else { 300_000 };
     let mut rates: Vec<[f64; 3]> = Vec::new();
     for _ in 0..ROUNDS {
         let mut round = [0.0; 3];

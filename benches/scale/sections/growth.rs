@@ -100,7 +100,7 @@ fn measure(stage: &Stage<'_>) -> Result<Part> {
 fn grow(server: &Server, stage: &Stage<'_>) -> Result<Seen> {
     let large = stage.options.large;
     let few = FEW.min(large / 2);
-    let requests = if stage.options.quick { 50_000 } else { 500_000 };
+    let requests = if stage.options.scope.is_short() { 50_000 } else { 500_000 };
     fill(server.address(), 0..few, End::Tomorrow, None, plain)?;
     let cheap = cost_us(server, few, requests)?;
     let reader = Reader { address: server.address(), rate: RATE, first: 0, count: few, slice: SLICE };

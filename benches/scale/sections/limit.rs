@@ -44,7 +44,7 @@ fn measure(stage: &Stage<'_>) -> Result<Part> {
         part.miss("all of it: this server does not take `maxmemory`");
         return Ok(part);
     }
-    let requests = if stage.options.quick { 20_000 } else { 200_000 };
+    let requests = if stage.options.scope.is_short() { 20_000 } else { 200_000 };
     let work = || {
         fill(server.address(), 0..sessions, End::Tomorrow, None, plain)?;
         server.settle()?;

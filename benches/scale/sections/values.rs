@@ -24,7 +24,7 @@ fn measure(stage: &Stage<'_>) -> Result<Part> {
         "The most that is resident while the value is on its way, beyond what was before, over the size of the value. The JSON object goes \
          to the session table, the other value to `sojourn_keys`.",
     );
-    let bytes = match (stage.options.smoke, stage.options.quick) {
+    let bytes = match (stage.options.scope.is_smoke(), stage.options.scope.is_short()) {
         (true, _) => TINY,
         (false, true) => SMALL,
         (false, false) => LARGE,

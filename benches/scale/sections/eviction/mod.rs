@@ -151,7 +151,7 @@ fn measure(stage: &Stage<'_>) -> Result<Part> {
         "A simulation: two weeks of 60 000 users, the second of which counts. Each cell: the share of all GETs, and of the first GET of \
          a visit, that find their value hot, in per cent, where memory holds 10, 25 or 50 per cent of the values; the medians of the seeds.",
     );
-    let seeds = if stage.options.smoke { 0..1 } else { 0..if stage.options.quick { 1 } else { SEEDS } };
+    let seeds = 0..if stage.options.scope.is_short() { 1 } else { SEEDS };
     for (company, title) in [(Company::Machines, "People, robots and a crawler"), (Company::None, "People only")] {
         let hits = hits(company, seeds.clone());
         let row = |policy: usize| {
