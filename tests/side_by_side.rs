@@ -29,7 +29,7 @@ fn every_contestant_answers_under_every_load_and_a_report_is_written() {
 }
 
 #[test]
-fn every_section_measures_many_sessions_and_a_report_is_written() {
+fn the_sections_that_take_seconds_measure_many_sessions_and_a_report_is_written() {
     let folder = tempfile::tempdir().expect("a folder");
     let report = folder.path().join("report");
     let sections = "--sections=memory,start,growth,limit,compression";

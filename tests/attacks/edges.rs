@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::rig::wait_until;
 use crate::support::process::{self, Server};
 use crate::support::redis::Redis;
 use crate::support::resp::{Connection, Frame, encode};
+use crate::support::server::wait_until;
 use crate::support::sojourn::Sojourn;
 
 fn connect(sojourn: &Sojourn) -> Connection {
@@ -130,9 +130,7 @@ fn a_client_is_closed_for_what_it_leaves_unread() {
     connection.send(&encode(&["GET", "k"])).expect("sent");
     assert!(connection.read().is_err(), "closed");
     let mut other = connect(&sojourn);
-    let stats = other.call(&["INFO", "stats"]).expect("a reply");
-    let stats = String::from_utf8_lossy(stats.bytes().expect("a text")).into_owned();
-    assert!(stats.contains("client_output_buffer_limit_disconnections:1\r\n"), "{stats}");
+    assert_eq!(other.info("client_output_buffer_limit_disconnections"), 1);
 }
 
 #[test]
@@ -144,11 +142,7 @@ fn a_client_above_the_soft_limit_has_its_seconds() {
     connection.send(&encode(&["GET", "k"]).repeat(64)).expect("sent");
     let begun = Instant::now();
     let mut other = connect(&sojourn);
-    let closed = |connection: &mut Connection| {
-        let stats = connection.call(&["INFO", "stats"]).expect("a reply");
-        String::from_utf8_lossy(stats.bytes().expect("a text"))
-            .contains("client_output_buffer_limit_disconnections:1\r\n")
-    };
+    let closed = |connection: &mut Connection| connection.info("client_output_buffer_limit_disconnections") == 1;
     assert!(!closed(&mut other));
     wait_until("the client is closed", || closed(&mut other));
     assert!(begun.elapsed() > Duration::from_millis(900), "{:?}", begun.elapsed());

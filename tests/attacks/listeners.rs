@@ -3,8 +3,9 @@
 use std::io::Write as _;
 
 use crate::pace::paced;
-use crate::rig::{Aftermath, Attack, Subject, so_many, wait_until};
+use crate::rig::{Aftermath, Attack, Subject, so_many};
 use crate::support::resp::{Connection, encode};
+use crate::support::server::wait_until;
 
 /// Both servers compare more (here 720 and 570).
 const MESSAGES_PER_SECOND: u32 = 400;

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::rig::wait_until;
 use crate::support::resp::{Connection, Frame};
+use crate::support::server::wait_until;
 
 /// A request every so often, or as soon as the one before it is answered.
 const PACE: Duration = Duration::from_millis(2);

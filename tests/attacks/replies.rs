@@ -5,8 +5,9 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::connections::hold;
-use crate::rig::{Aftermath, Attack, Subject, count_open, duration, so_many, wait_until};
+use crate::rig::{Aftermath, Attack, Subject, count_open, duration, so_many};
 use crate::support::resp::{Frame, encode};
+use crate::support::server::wait_until;
 
 const MEBIBYTE: usize = 1024 * 1024;
 

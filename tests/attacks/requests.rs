@@ -55,7 +55,7 @@ fn endless_lines() {
             // The server closes while the second half is sent.
             let _closed = stream.write_all(&line).and_then(|()| stream.write_all(&line));
         }
-        crate::rig::wait_until("the lines are refused", || count_open(&streams) == 0);
+        crate::support::server::wait_until("the lines are refused", || count_open(&streams) == 0);
         Aftermath { attacker: "`too big inline request` at 64 KiB, and closed".to_owned(), held: 0 }
     })
     .carry_out();

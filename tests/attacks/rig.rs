@@ -5,10 +5,11 @@ use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::sync::Once;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::neighbour::Neighbour;
 use crate::pace::paced;
+use crate::support::process::{forget_peak, status_bytes};
 use crate::support::processors::{OTHER_WORK_MAX, busy_cores};
 use crate::support::redis::Redis;
 use crate::support::resp::{Connection, encode};
@@ -104,22 +105,16 @@ impl Subject {
 
     /// What the process holds now, in bytes.
     pub fn resident_bytes(&self) -> u64 {
-        self.status("VmRSS:")
+        status_bytes(self.pid(), "VmRSS")
     }
 
     /// The most that it held since the last [`Self::forget_peak`].
     fn peak_bytes(&self) -> u64 {
-        self.status("VmHWM:")
+        status_bytes(self.pid(), "VmHWM")
     }
 
     fn forget_peak(&self) {
-        fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").expect("the peak is reset");
-    }
-
-    fn status(&self, name: &str) -> u64 {
-        let text = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the server lives");
-        let line = text.lines().find_map(|line| line.strip_prefix(name)).expect("the kernel says");
-        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+        forget_peak(self.pid());
     }
 }
 
@@ -299,15 +294,6 @@ fn raise_open_files() {
 /// often a second it was.
 pub fn over_and_over(subject: &Subject, per_second: u32, once: impl Fn() + Sync) -> f64 {
     paced((2, per_second), subject.lasts(), || (), |(), _| once())
-}
-
-/// Waits until something is so.
-pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "{what}: not within 20 seconds");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// How many of these connections the server has not closed; what it sent is thrown away.

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use crate::connections::hold_at;
 use crate::rig::{
-    Aftermath, Attack, Subject, connections_at_most, count_open, duration, is_full, over_and_over, so_many, wait_until,
+    Aftermath, Attack, Subject, connections_at_most, count_open, duration, is_full, over_and_over, so_many,
 };
 use crate::support::certificates::Authority;
 use crate::support::resp::encode;
 use crate::support::server::free_port;
+use crate::support::server::wait_until;
 use crate::support::tls::{Client, flags};
 use crate::verdict::Figures;
 

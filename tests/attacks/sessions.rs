@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use crate::pace::paced;
 use crate::postgres::PostgresServer;
-use crate::rig::{AOF_ALWAYS, Aftermath, Attack, Subject, duration, is_full, so_many, wait_until};
+use crate::rig::{AOF_ALWAYS, Aftermath, Attack, Subject, duration, is_full, so_many};
 use crate::support::resp::{Connection, Frame, encode};
+use crate::support::server::wait_until;
 use crate::support::sojourn::Sojourn;
 
 /// Commands that are pipelined.

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use crate::connections::hold;
 use crate::pace::paced;
-use crate::rig::{Aftermath, Attack, connections_at_most, count_open, duration, over_and_over, so_many, wait_until};
+use crate::rig::{Aftermath, Attack, connections_at_most, count_open, duration, over_and_over, so_many};
 use crate::support::resp::{Frame, encode};
+use crate::support::server::wait_until;
 
 const PASSWORD: &[&str] = &["--requirepass", "a password that nobody guesses"];
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::neighbour::Latencies;
-use crate::rig::Aftermath;
+use crate::rig::{Aftermath, mebibytes};
 
 /// Fewer rounds tell nothing: that all of three are above all of three others by chance happens once in twenty times.
 const ROUNDS_MIN: usize = 3;
@@ -27,9 +27,8 @@ pub struct Figures {
 
 impl Figures {
     /// The memory that the server took, in MiB.
-    #[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
     pub fn grown_mib(&self) -> f64 {
-        self.grown_bytes as f64 / (1024.0 * 1024.0)
+        mebibytes(self.grown_bytes)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::support::process::status_bytes;
 use crate::support::resp::{Connection, Frame, encode};
 use crate::support::sojourn::Sojourn;
 
@@ -53,12 +54,6 @@ fn kill(sojourn: &Sojourn) {
         assert!(begun.elapsed() < Duration::from_secs(10), "there is nothing to kill");
         thread::sleep(Duration::from_millis(20));
     }
-}
-
-fn resident_bytes(sojourn: &Sojourn) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", sojourn.pid())).expect("it lives");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the kernel says");
-    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
 }
 
 #[test]
@@ -198,7 +193,7 @@ fn a_script_that_allocates_without_end_gets_its_error_and_the_server_stays_small
         assert_eq!(call(&sojourn, &["EVAL", "return 'alive'", "0"]), bulk("alive"), "after {greedy}");
         assert!(call(&sojourn, &["DEL", "grown"]).integer().is_some());
     }
-    let resident_bytes = resident_bytes(&sojourn);
+    let resident_bytes = status_bytes(sojourn.pid(), "VmHWM");
     assert!(resident_bytes < RESIDENT_BYTES_MAX, "{resident_bytes}");
 }
 

@@ -12,7 +12,6 @@ use super::support::resp::{Connection, Frame, encode};
 const SESSIONS: usize = 30_000;
 /// Keys of `sojourn_keys`, which is read after the sessions.
 const OTHERS: usize = 50;
-const PIPELINE: usize = 500;
 const LOCK: &str = "lock table sojourn_keys in access exclusive mode";
 const NIL: Frame = Frame::Bulk(b'$', None);
 
@@ -21,12 +20,8 @@ fn session(number: usize) -> String {
 }
 
 fn set_all(client: &mut Connection, name: &str, numbers: Range<usize>) {
-    let numbers: Vec<usize> = numbers.collect();
-    for part in numbers.chunks(PIPELINE) {
-        let set = |number: &usize| encode(&["SET", &format!("{name}:{number}"), &session(*number), "EX", "3600"]);
-        client.send(&part.iter().flat_map(set).collect::<Vec<u8>>()).expect("a server");
-        part.iter().for_each(|_| assert!(is_ok(&client.read().expect("a reply"))));
-    }
+    let set = |number| encode(&["SET", &format!("{name}:{number}"), &session(number), "EX", "3600"]);
+    client.write_all(numbers.map(set));
 }
 
 /// A server that was killed with all these keys, and a psql that has locked one of its two tables since.

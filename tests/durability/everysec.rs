@@ -15,13 +15,6 @@ const WRITES_MIN: usize = 2_000;
 /// Writes of one round trip.
 const TOGETHER: usize = 20;
 
-fn info(server: &Server, name: &str) -> u64 {
-    let text = server.call(&["INFO", "sojourn"]);
-    let text = String::from_utf8_lossy(text.bytes().unwrap_or_default()).into_owned();
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.parse().ok());
-    value.unwrap_or_else(|| panic!("no number {name} in {text}"))
-}
-
 fn numbers(reply: &Frame) -> Vec<Option<i64>> {
     reply.items().iter().map(Frame::integer).collect()
 }
@@ -42,8 +35,8 @@ fn a_write_is_answered_at_once_and_waitaof_when_it_is_committed() {
         .expect("sent");
     let replies: Vec<Frame> = (0..3).map(|_| connection.read().expect("a reply")).collect();
     assert_eq!(numbers(&replies[2].items()[0]), [Some(0), Some(0)], "{replies:?}");
-    assert_eq!(info(&server, "backlog"), 1);
-    wait_until("the age of the backlog", || info(&server, "backlog_age_ms") >= 100);
+    assert_eq!(server.info("backlog"), 1);
+    wait_until("the age of the backlog", || server.info("backlog_age_ms") >= 100);
     // Another connection has nothing to wait for, and the write is not in the way of other tables.
     assert_eq!(numbers(&server.call(&["WAITAOF", "1", "0", "0"])), [Some(1), Some(0)]);
     let mut other = server.connect();
@@ -55,7 +48,7 @@ fn a_write_is_answered_at_once_and_waitaof_when_it_is_committed() {
     assert_eq!(numbers(&connection.read().expect("a reply")), [Some(1), Some(0)]);
     assert_eq!(postgres.sql(&database, "select sess from session where sid = 'a'"), r#"{"n":1}"#);
     assert!(matches!(connection.read().expect("a reply"), Frame::Line(b'+', _)));
-    wait_until("an empty backlog", || info(&server, "backlog") == 0 && info(&server, "backlog_age_ms") == 0);
+    wait_until("an empty backlog", || server.info("backlog") == 0 && server.info("backlog_age_ms") == 0);
 }
 
 #[test]
@@ -162,9 +155,9 @@ fn what_an_outage_gathers_is_committed_in_order_afterwards() {
         count >= WRITES_MIN && begun.elapsed() > 2 * BEHIND_MAX
     })
     .len();
-    assert!(info(&server, "backlog") >= during as u64, "{}", server.log());
-    assert!(info(&server, "backlog_age_ms") >= 1_000);
-    assert_eq!(info(&server, "outages"), 1);
+    assert!(server.info("backlog") >= during as u64, "{}", server.log());
+    assert!(server.info("backlog_age_ms") >= 1_000);
+    assert_eq!(server.info("outages"), 1);
     assert!(is_error(&server.call(&["SAVE"]), "ERR"));
     postgres.restart();
     assert_eq!(numbers(&connection.call(&["WAITAOF", "1", "0", "0"]).expect("a reply")), [Some(1), Some(0)]);
@@ -173,5 +166,5 @@ fn what_an_outage_gathers_is_committed_in_order_afterwards() {
     assert_eq!(postgres.sql(&database, right), all.to_string());
     let counter = format!(r#"{{"n":{}}}"#, all - TOGETHER);
     assert_eq!(postgres.sql(&database, "select sess from session where sid = 'counter'"), counter);
-    wait_for("an empty backlog", || (info(&server, "backlog") == 0).then_some(()));
+    wait_for("an empty backlog", || (server.info("backlog") == 0).then_some(()));
 }

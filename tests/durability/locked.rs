@@ -40,9 +40,8 @@ fn stored(postgres: &PostgresServer, database: &str, sid: &str) -> String {
     postgres.sql(database, &format!("select sess from session where sid = '{sid}'"))
 }
 
-fn is_parked(server: &Server, units: usize) -> bool {
-    let info = server.call(&["INFO", "sojourn"]);
-    String::from_utf8_lossy(info.bytes().unwrap_or_default()).contains(&format!("parked_units:{units}\r\n"))
+fn is_parked(server: &Server, units: u64) -> bool {
+    server.info("parked_units") == units
 }
 
 /// The writes of one session wait while `lock` holds, in order; those of others do not; and all are there afterwards.

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use crate::postgres::PostgresServer;
-use crate::server::{Server, is_ok, wait_until};
+use crate::server::{Over, Server, is_ok, wait_until};
+use crate::support::process::status_bytes;
 use crate::support::resp::{Connection, Frame, encode};
 
 const SESSIONS: usize = 300_000;
-const PIPELINE: usize = 500;
 /// How far the account may be off.
 const OFF_MAX: f64 = 0.05;
 
@@ -25,20 +25,7 @@ fn value(number: usize, bytes: usize) -> String {
 }
 
 fn log_in(client: &mut Connection, numbers: std::ops::Range<usize>, bytes: usize) {
-    let numbers: Vec<usize> = numbers.collect();
-    for part in numbers.chunks(PIPELINE) {
-        let set = |number: &usize| encode(&["SET", &key(*number), &value(*number, bytes), "EX", "86400"]);
-        client.send(&part.iter().flat_map(set).collect::<Vec<u8>>()).expect("a server");
-        for number in part {
-            assert!(is_ok(&client.read().expect("a reply")), "session {number}");
-        }
-    }
-}
-
-fn resident_bytes(server: &Server) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("its status");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its resident memory");
-    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+    client.write_all(numbers.map(|number| encode(&["SET", &key(number), &value(number, bytes), "EX", "86400"])));
 }
 
 /// The growth of the resident memory from 50 000 sessions to 300 000, beside that of `used_memory`.
@@ -51,7 +38,7 @@ fn used_memory_is_what_the_process_holds_for_its_sessions() {
     let mut client = server.connect();
     let measure = |client: &mut Connection| {
         wait_until("all commits", || client.info("backlog") == 0);
-        (resident_bytes(&server), client.info("used_memory"))
+        (status_bytes(server.pid(), "VmRSS"), client.info("used_memory"))
     };
     // What the process takes besides its sessions, the caches of the database above all, is there by then.
     log_in(&mut client, 0..SESSIONS / 6, 300);
@@ -150,6 +137,7 @@ impl Writer {
 fn load(server: &Server) -> Vec<Writer> {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
+        let told = Over(&done);
         let watch = scope.spawn(|| {
             let (mut client, mut most, mut looks) = (server.connect(), 0, 0);
             while !done.load(Ordering::Relaxed) {
@@ -167,7 +155,7 @@ fn load(server: &Server) -> Vec<Writer> {
         });
         let writers: Vec<_> = writers.collect();
         let ended: Vec<_> = writers.into_iter().map(thread::ScopedJoinHandle::join).collect();
-        done.store(true, Ordering::Relaxed);
+        drop(told);
         let (most, looks) = watch.join().expect("no panic");
         assert!(looks >= 20, "{looks} looks");
         assert!(most as f64 <= LIMIT_BYTES as f64 * (1.0 + OFF_MAX), "{most} bytes of {LIMIT_BYTES}");

@@ -45,10 +45,12 @@ fn a_prune_interval_set_at_run_time_counts_at_once_and_one_line_tells_of_a_sweep
 fn a_touch_by_sql_from_outside_wins_over_a_prune() {
     let postgres = PostgresServer::start(&[]);
     let database = postgres.create_database();
-    let _server = Server::start(&postgres.url(&database), &[UTC, &["100ms"]].concat());
-    insert(&postgres, &database, "unnest(array['touched', 'free'])", 2);
+    // It makes the tables; the next one finds a row that has ended, and whose longer life is under way.
+    assert!(Server::start(&postgres.url(&database), &[UTC, &["1h"]].concat()).stop().success());
+    insert(&postgres, &database, "unnest(array['touched', 'free'])", -60);
     let touch = "update session set expire = expire + interval '1 hour' where sid = 'touched'";
     let psql = Psql::begin(&postgres, &database, touch);
+    let _server = Server::start(&postgres.url(&database), &[UTC, &["100ms"]].concat());
     wait_until("the prune of the other row", || count(&postgres, &database, "free") == "0");
     psql.commit();
     insert(&postgres, &database, "unnest(array['later'])", -60);

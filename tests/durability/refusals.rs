@@ -45,13 +45,6 @@ fn run(runtime: &Runtime, connection: &mut SqliteConnection, sql: &'static str) 
     runtime.block_on(sqlx::raw_sql(sql).execute(connection)).unwrap_or_else(|error| panic!("{sql}: {error}"));
 }
 
-fn info(server: &Server, name: &str) -> u64 {
-    let reply = server.call(&["INFO", "sojourn"]);
-    let text = String::from_utf8_lossy(reply.bytes().expect("a text")).into_owned();
-    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name}:"))).expect("a line of INFO");
-    line.trim().parse().expect("a number")
-}
-
 fn value(client: usize, number: usize) -> String {
     let name = if number == POISONOUS { "poison" } else { "food" };
     format!(r#"{{"{name}":{client},"number":{number}}}"#)
@@ -67,7 +60,7 @@ fn write(mut connection: Connection, client: usize) -> Vec<Frame> {
 /// Lets many clients write while commits are held, so that all of it is one batch, and looks at what became of each.
 fn write_poison(server: &Server, hold: &mut Hold) {
     assert!(is_ok(&server.call(&["SET", &format!("sess:0-{POISONOUS}"), r#"{"before":1}"#])));
-    let before = info(server, "outages");
+    let before = server.info("outages");
     hold.stop();
     let (replies, batches) = thread::scope(|scope| {
         let first = scope.spawn(|| server.call(&["SET", "sess:first", "{}"]));
@@ -75,14 +68,14 @@ fn write_poison(server: &Server, hold: &mut Hold) {
             let reply = server.call(&["INFO", "keyspace"]);
             String::from_utf8_lossy(reply.bytes().expect("a text")).contains("keys=2,")
         };
-        wait_until("a first batch, which waits", || executed() && info(server, "backlog") <= 1);
+        wait_until("a first batch, which waits", || executed() && server.info("backlog") <= 1);
         let clients: Vec<_> = (0..CLIENTS).map(|client| scope.spawn(move || write(server.connect(), client))).collect();
-        wait_until("a second one, of all clients", || info(server, "backlog") >= (CLIENTS * SETS) as u64);
-        let batches = info(server, "batches");
+        wait_until("a second one, of all clients", || server.info("backlog") >= (CLIENTS * SETS) as u64);
+        let batches = server.info("batches");
         hold.go_on();
         let replies: Vec<_> = clients.into_iter().map(|client| client.join().expect("replies")).collect();
         assert!(is_ok(&first.join().expect("a reply")));
-        (replies, info(server, "batches") - batches)
+        (replies, server.info("batches") - batches)
     });
     for (client, replies) in replies.iter().enumerate() {
         for (number, reply) in replies.iter().enumerate() {
@@ -92,8 +85,8 @@ fn write_poison(server: &Server, hold: &mut Hold) {
     }
     println!("{} writes in one batch, {CLIENTS} of them poisonous, went in {batches} commits", CLIENTS * SETS);
     assert!(batches < (CLIENTS * SETS / 2) as u64, "neighbours went together: {batches} commits");
-    assert_eq!(info(server, "units_failed"), CLIENTS as u64, "{}", server.log());
-    assert_eq!(info(server, "outages"), before, "a refusal is no outage: {}", server.log());
+    assert_eq!(server.info("units_failed"), CLIENTS as u64, "{}", server.log());
+    assert_eq!(server.info("outages"), before, "a refusal is no outage: {}", server.log());
 }
 
 /// What is there: all neighbours, and no poison but what was there before.
@@ -174,5 +167,5 @@ fn a_write_that_never_fits_write_timeout_fails_alone_under_everysec() {
     let poison = format!("sess:0-{POISONOUS}");
     wait_until("the end of the other", || server.call(&["GET", &poison]).bytes().is_none());
     wait_until("the recovery", || is_ok(&server.call(&["SET", "sess:later", "{}"])) && rows() == SETS.to_string());
-    assert_eq!(info(&server, "units_failed"), 1, "{}", server.log());
+    assert_eq!(server.info("units_failed"), 1, "{}", server.log());
 }

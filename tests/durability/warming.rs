@@ -1,6 +1,7 @@
 //! What a server has in memory after a start: the values that were used last, as many as there is room for.
 
-use super::server::{Server, is_ok, wait_until};
+use super::server::{Server, wait_until};
+use super::support::resp::encode;
 
 const SESSIONS: usize = 4_000;
 
@@ -24,13 +25,8 @@ fn the_sessions_used_last_are_in_memory_after_a_start() {
     let url = format!("sqlite://{}", folder.path().join("sojourn.db").display());
     let mut server = Server::start(&url, &[]);
     let mut client = server.connect();
-    for number in 0..SESSIONS {
-        let life = (3_600 + 10 * number).to_string();
-        client
-            .send(&super::support::resp::encode(&["SET", &key(number), &session(number), "EX", &life]))
-            .expect("a server");
-    }
-    (0..SESSIONS).for_each(|number| assert!(is_ok(&client.read().expect("a reply")), "session {number}"));
+    let life = |number: usize| (3_600 + 10 * number).to_string();
+    client.write_all((0..SESSIONS).map(|number| encode(&["SET", &key(number), &session(number), "EX", &life(number)])));
     assert!(server.stop().success());
 
     let mut server = Server::start(&url, &["--maxmemory", "4mb"]);

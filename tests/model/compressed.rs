@@ -6,8 +6,9 @@ use sojourn::clock::Clock;
 use sojourn::keyspace::sweep::Sweep;
 use sojourn::server::Options;
 
-use super::rig::{Database, Server, wait_until};
-use super::support::resp::{Connection, Frame, encode};
+use super::rig::{Database, Server};
+use super::support::resp::{Frame, encode};
+use super::support::server::wait_until;
 
 const SESSIONS: usize = 400;
 
@@ -20,14 +21,6 @@ fn session(number: usize) -> String {
 
 fn bulk(text: &str) -> Frame {
     Frame::Bulk(b'$', Some(text.as_bytes().to_vec()))
-}
-
-/// A number of INFO's own section.
-fn number(connection: &mut Connection, name: &str) -> usize {
-    let info = connection.call(&["INFO", "sojourn"]).expect("a reply");
-    let text = String::from_utf8_lossy(info.bytes().expect("a text")).into_owned();
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::to_owned));
-    line.expect("a line").parse().expect("a number")
 }
 
 #[test]
@@ -43,9 +36,9 @@ fn compressed_values_are_read_and_changed_like_any_others() {
     (0..SESSIONS).for_each(|_| assert_eq!(connection.read().expect("a reply"), Frame::Line(b'+', b"OK".to_vec())));
     let before = connection.call(&["MEMORY", "USAGE", "sess:1"]).expect("a reply").integer().expect("bytes");
     let mut other = server.connect();
-    wait_until("all to be compressed", || number(&mut other, "compressed_values") == SESSIONS);
-    assert!(number(&mut other, "compressed_bytes") * 2 < number(&mut other, "compressed_bytes_before"));
-    assert_eq!(number(&mut other, "dictionaries_trained"), 1);
+    wait_until("all to be compressed", || other.info("compressed_values") == SESSIONS as u64);
+    assert!(other.info("compressed_bytes") * 2 < other.info("compressed_bytes_before"));
+    assert_eq!(other.info("dictionaries_trained"), 1);
     let after = connection.call(&["MEMORY", "USAGE", "sess:1"]).expect("a reply").integer().expect("bytes");
     assert!(after < before * 2 / 3, "{after} of {before}");
 

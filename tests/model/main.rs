@@ -22,8 +22,9 @@ use sojourn::clock::Clock;
 
 use call::{KEYS, Step};
 use plain::{Plain, Value};
-use rig::{Database, Row, Server, wait_until};
+use rig::{Database, Row, Server};
 use support::resp::{Connection, Frame, encode};
+use support::server::wait_until;
 
 const START_MS: i64 = 1_800_000_000_000;
 const STEPS_MAX: usize = 80;

@@ -4,8 +4,7 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::thread::{self, JoinHandle, sleep};
-use std::time::{Duration, Instant};
+use std::thread::{self, JoinHandle};
 
 use sojourn::clock::Clock;
 use sojourn::config::{self, Command};
@@ -16,9 +15,7 @@ use tokio::sync::oneshot;
 
 use super::postgres::PostgresServer;
 use super::support::resp::{Connection, Frame};
-
-/// The longest that anything may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+use super::support::server::wait_until;
 
 /// Whether it lies in the session table, its database number, key, type, value and end.
 pub type Row = (bool, i64, Vec<u8>, String, Vec<u8>, Option<i64>);
@@ -142,14 +139,5 @@ impl Drop for Server {
     fn drop(&mut self) {
         // A case that failed says more than how its server ended.
         let _ended = self.end();
-    }
-}
-
-/// Waits until `is` says yes.
-pub fn wait_until(what: &str, mut is: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is() {
-        assert!(begun.elapsed() < PATIENCE, "waited in vain for {what}");
-        sleep(Duration::from_millis(2));
     }
 }

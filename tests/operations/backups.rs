@@ -53,7 +53,7 @@ fn a_dump_of_postgres_restores_every_session() {
     assert_readme_says("pg_restore --clean --if-exists --dbname=app backup.dump");
     let postgres = PostgresServer::start(&[]);
     let (database, other) = (postgres.create_database(), postgres.create_database());
-    let server = Server::start(&postgres.url(&database), &["--database-timezone", "UTC"]);
+    let mut server = Server::start(&postgres.url(&database), &["--database-timezone", "UTC"]);
     fill(&mut server.connect());
     assert!(is_ok(&server.call(&["SAVE"])));
     let folder = tempfile::tempdir().expect("a folder");
@@ -65,9 +65,15 @@ fn a_dump_of_postgres_restores_every_session() {
         command
     };
     run(program("pg_dump").arg("--format=custom").arg(format!("--file={}", dump.display())).arg(&database));
-    run(program("pg_restore").args(["--clean", "--if-exists"]).arg(format!("--dbname={other}")).arg(&dump));
-    let restored = Server::start(&postgres.url(&other), &["--database-timezone", "UTC"]);
-    assert_eq!(content(&restored), content(&server));
+    let saved = content(&server);
+    server.call(&["SET", "sess:later", "{}"]);
+    server.stop();
+    // Into another database, and over what there is by now.
+    for target in [&other, &database] {
+        run(program("pg_restore").args(["--clean", "--if-exists"]).arg(format!("--dbname={target}")).arg(&dump));
+        let restored = Server::start(&postgres.url(target), &["--database-timezone", "UTC"]);
+        assert_eq!(content(&restored), saved);
+    }
 }
 
 #[test]

@@ -111,11 +111,8 @@ fn every_query_is_understood_and_finds_something() {
     let named = queries().iter().flat_map(|(_, query)| metrics(query)).chain(metrics(&alerts)).collect::<BTreeSet<_>>();
     let unknown: Vec<_> = named.difference(&served).collect();
     assert!(unknown.is_empty() && named.len() > 40, "{unknown:?} of {named:?}");
-    assert_eq!(
-        prometheus.query("ALERTS{alertstate=\"firing\"}"),
-        Ok(Vec::new()),
-        "a server that is well is left alone"
-    );
+    // What is about to fire stands among them, too.
+    assert_eq!(prometheus.query("ALERTS"), Ok(Vec::new()), "a server that is well is left alone");
 }
 
 #[test]

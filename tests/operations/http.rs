@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use super::postgres::PostgresServer;
 use super::support::http::{ask, connect, get, send, series};
 use super::support::proxy::Proxy;
+use super::support::resp::encode;
 use super::support::server::{Server, free_port, is_ok, run_to_end, wait_until};
 
 const TOKEN: &str = "a-token-for-tests";
@@ -207,8 +208,11 @@ fn an_outage_makes_the_server_unready_and_never_dead() {
     let metrics = get(port, "/metrics").expect("a page").body;
     assert_eq!(named.map(|name| series(&metrics, name)), [Some(1.0), Some(1.0), Some(0.0), Some(1.0)]);
 
-    // A stop that waits for the database, so that it can be seen.
+    // A stop that waits for the commit of a write, so that it can be seen.
     proxy.stall();
+    let mut client = server.connect();
+    client.send(&encode(&["SET", "sess:b", "{}"])).expect("sent");
+    wait_until("the write to wait", || server.info("backlog") == 1);
     server.signal("TERM");
     let is_stopping = || get(port, "/readyz").is_ok_and(|page| page.json()["reason"] == "stopping");
     wait_until("the server to say that it stops", is_stopping);

@@ -14,7 +14,7 @@ use super::dashboards::{dashboards, list};
 use super::postgres::PostgresServer;
 use super::prometheus::Prometheus;
 use super::repository;
-use super::support::server::{Server, free_port, wait_until};
+use super::support::server::{Over, Server, free_port, wait_until};
 
 /// Which panels are drawn: the dashboard's file and the panel's title.
 const PANELS: [(&str, &str); 6] = [
@@ -78,6 +78,7 @@ fn picture() -> String {
     let over = AtomicBool::new(false);
     let begun = Instant::now();
     thread::scope(|scope| {
+        let _told = Over(&over);
         for seed in 0..4 {
             let (server, over) = (&server, &over);
             scope.spawn(move || visit(server, seed, over));
@@ -87,7 +88,6 @@ fn picture() -> String {
         thread::sleep(OUTAGE);
         postgres.restart();
         thread::sleep(AFTER_OUTAGE);
-        over.store(true, Ordering::Relaxed);
     });
     let seconds = begun.elapsed().as_secs();
     let panels = PANELS.map(|(file, title)| (title, lines(&prometheus, &panel(file, title), seconds)));

@@ -175,14 +175,3 @@ fn config_rewrite_keeps_a_change_over_a_restart_and_comments_over_a_change() {
     let refusal = without.call(&["CONFIG", "REWRITE"]);
     assert_eq!(refusal, Frame::Line(b'-', b"ERR The server is running without a config file".to_vec()));
 }
-
-/// It was kept as it was at the start, whatever CONFIG SET answered.
-#[test]
-fn the_pace_of_pruning_follows_config_set() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let url = format!("sqlite://{}", folder.path().join("s.db").display());
-    let server = Server::start(&url, &["--prune-interval", "1h"]);
-    server.call(&["SET", "sess:a", "{}", "PX", "1"]);
-    assert!(is_ok(&server.call(&["CONFIG", "SET", "prune-interval", "100ms"])));
-    wait_until("the record to be deleted", || server.info("pruned_records") == 1);
-}

@@ -15,7 +15,7 @@ use super::repository;
 use super::support::certificates::Authority;
 use super::support::process::dying_with_us;
 use super::support::resp::{Connection, Frame};
-use super::support::server::{Server, command, wait_until};
+use super::support::server::{Over, Server, command, wait_until};
 use super::support::tls::{self, Client};
 
 /// The shell moves the sockets that it gets as its standard input and output to where systemd hands them over.
@@ -103,13 +103,14 @@ fn a_restart_behind_a_socket_refuses_no_connection() {
     server.call(&["SET", "sess:a", "{}", "EX", "600"]);
     let over = AtomicBool::new(false);
     let ended = thread::scope(|scope| {
+        let told = Over(&over);
         let clients: Vec<_> = (0..4).map(|_| scope.spawn(|| connect_until(address, &over))).collect();
         for _ in 0..3 {
             assert!(server.stop().success(), "{}", server.log());
             server = start();
             server.wait_until_ready();
         }
-        over.store(true, Ordering::Relaxed);
+        drop(told);
         clients.into_iter().map(|client| client.join().expect("no panic")).sum::<usize>()
     });
     assert!(ended <= 4 * 3, "a stop may end the one connection that each client has, no more: {ended}");

@@ -2,6 +2,7 @@
 //! killed.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Child, Command};
@@ -16,6 +17,18 @@ use super::resp::{Connection, Frame};
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// Tries to find a port that nobody else takes meanwhile.
 const PORT_TRIES: usize = 10;
+
+/// What the kernel says of a process's memory, in bytes: `VmRSS` what it holds, `VmHWM` the most since [`forget_peak`].
+pub fn status_bytes(pid: u32, name: &str) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).expect("the kernel says");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+}
+
+/// Makes the most that a process held what it holds now.
+pub fn forget_peak(pid: u32) {
+    fs::write(format!("/proc/{pid}/clear_refs"), "5").expect("the peak is reset");
+}
 
 /// A running server.
 #[derive(Debug)]

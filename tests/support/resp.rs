@@ -5,6 +5,9 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+/// Requests of one piece: the replies to them fit into the buffers of the sockets.
+const PIPELINE: usize = 500;
+
 /// No reply may take longer.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -106,6 +109,19 @@ impl<S: Read + Write> Connection<S> {
     pub fn call(&mut self, words: &[impl AsRef<[u8]>]) -> io::Result<Frame> {
         self.send(&encode(words))?;
         self.read()
+    }
+
+    /// Sends writes in pieces, each of which is to be answered with OK.
+    pub fn write_all(&mut self, requests: impl IntoIterator<Item = Vec<u8>>) {
+        let mut requests = requests.into_iter().peekable();
+        while requests.peek().is_some() {
+            let piece: Vec<Vec<u8>> = requests.by_ref().take(PIPELINE).collect();
+            self.send(&piece.concat()).expect("a server");
+            for request in &piece {
+                let reply = self.read().expect("a reply");
+                assert_eq!(reply, Frame::Line(b'+', b"OK".to_vec()), "{}", String::from_utf8_lossy(request));
+            }
+        }
     }
 
     /// A number of INFO.

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,15 @@ pub fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
         }
         assert!(begun.elapsed() < PATIENCE, "waited in vain for {what}");
         sleep(Duration::from_millis(5));
+    }
+}
+
+/// Says that it is over when it is dropped, by a panic too: a scope waits for its threads, and a test that failed would hang.
+pub struct Over<'a>(pub &'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -128,7 +138,11 @@ impl Server {
 
     /// Waits until its log holds this.
     pub fn wait_for_log(&self, text: &str) {
-        wait_until(&format!("{text:?} in the log: {}", self.log()), || self.log().contains(text));
+        let begun = Instant::now();
+        while !self.log().contains(text) {
+            assert!(begun.elapsed() < PATIENCE, "waited in vain for {text:?} in the log: {}", self.log());
+            sleep(Duration::from_millis(5));
+        }
     }
 
     /// A number of INFO.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use super::server::{Server, free_port, run_to_end, wait_until};
+use super::server::{Over, Server, free_port, run_to_end, wait_until};
 use super::support::certificates::{Authority, Issued, text};
 use super::support::redis::Redis;
 use super::support::resp::{Connection, Frame};
@@ -67,6 +67,7 @@ fn a_new_certificate_is_taken_under_load_and_no_connection_notices() {
     let old = shown(&mut before);
     let (next, is_over) = (authority.issue(), AtomicBool::new(false));
     thread::scope(|threads| {
+        let told = Over(&is_over);
         let load: Vec<_> = (0..4)
             .map(|_| {
                 threads.spawn(|| {
@@ -85,7 +86,7 @@ fn a_new_certificate_is_taken_under_load_and_no_connection_notices() {
         let next = first_certificate(&next.certificate);
         assert_ne!(old, next);
         wait_until("the new certificate", || shown(&mut client.connect(address).expect("a connection")) == next);
-        is_over.store(true, Ordering::Relaxed);
+        drop(told);
         let rounds: u64 = load.into_iter().map(|load| load.join().expect("no refusal")).sum();
         assert_eq!(before.call(&["GET", "count"]).expect("a reply").bytes(), Some(rounds.to_string().as_bytes()));
     });

@@ -167,8 +167,6 @@ async fn setting_the_same_bytes_again_is_a_touch_and_leaves_them_compressed() {
     for number in 0..2 * SAMPLES_MIN {
         press.rig.set_until(&format!("cookie:{number}"), &session("cookie", number), end(0));
     }
-    let last = press.rig.set_until("cookie:0", &session("cookie", 0), Expiry::at_ms(NOW_MS + HOUR_MS + 1));
-    drop(last);
     wait_until("the writes", || press.rig.through.backlog() == 0).await;
     press.settle();
     let packed = press.packed();

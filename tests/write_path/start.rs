@@ -232,7 +232,6 @@ async fn of_a_key_in_two_tables_the_session_wins_and_the_other_record_goes() {
         ask(&rig, "sess:only").await;
         finish(&rig, reading).await;
         rig.through.barrier().await.expect("everything is committed");
-        rig.database.delete_by_hand(b"nobody");
         assert_eq!((rig.count(), rig.stored("sess:a").as_deref()), (2, Some(r#"{"a":0}"#)), "{visits}");
         delete(&rig, "sess:a").await;
         assert_eq!((rig.stored("sess:a"), rig.stored("sess:only").as_deref()), (None, Some("here")), "{visits}");
