@@ -56,27 +56,16 @@ impl Sources {
     #[must_use]
     pub fn reread(&self, in_force: &Settings, loaded: &Loaded) -> Reread {
         let mut settings = in_force.clone();
-        let (mut changed, mut at_start) = (Vec::new(), Vec::new());
-        for row in ROWS {
-            let wanted = (row.show)(&loaded.settings);
-            match row.changes {
-                Changes::AnyTime if wanted != (row.show)(in_force) => {
-                    // What a setting shows is what it takes; a test asks each of them.
-                    if row.parse_into(&mut settings, &wanted).is_ok() {
-                        changed.push(row.name);
-                    }
-                }
-                Changes::AtStart if !is_as_before(row, &self.read, &loaded.settings) => at_start.push(row.name),
-                Changes::AnyTime | Changes::AtStart => {}
-            }
-        }
-        Reread { settings, changed, at_start }
+        let changed = take(&mut settings, &loaded.settings);
+        let at_start = ROWS.iter().filter(|row| row.changes == Changes::AtStart);
+        let at_start = at_start.filter(|row| !is_as_before(row, &self.read, &loaded.settings));
+        Reread { settings, changed, at_start: at_start.map(|row| row.name).collect() }
     }
 
     /// Remembers what was read, once it is in force. What needs a start is remembered as it was, so that it is named again.
     pub fn note_reread(&mut self, loaded: &Loaded, reread: &Reread) {
         self.beyond_file.clone_from(&loaded.beyond_file);
-        self.note(&reread.settings);
+        take(&mut self.read, &reread.settings);
     }
 
     /// Writes what CONFIG SET has changed into the file; answers those of the settings that a flag or the environment gives, and
@@ -86,7 +75,7 @@ impl Sources {
     /// In Redis's words; the file is as before.
     pub fn rewrite(&mut self, in_force: &Settings) -> Result<Vec<&'static str>, RewriteError> {
         let path = self.file.as_ref().ok_or(RewriteError::NoFile)?;
-        let values = self.changed(in_force);
+        let values = differing(&self.read, in_force);
         let is_changed = |name: &str| values.iter().any(|(row, _)| row.name == name);
         let of_files = [("requirepass", &self.read.requirepass_file), ("metrics-token", &self.read.metrics_token_file)];
         if let Some((name, _)) = of_files.iter().find(|(name, file)| file.is_some() && is_changed(name)) {
@@ -102,23 +91,23 @@ impl Sources {
         let text = rewritten(&text, &values).map_err(not_toml)?;
         whole_file::write(&path, text.as_bytes(), mode).map_err(failed)?;
         let beaten = values.iter().map(|(row, _)| row.name).filter(|name| self.beyond_file.contains(name)).collect();
-        self.note(in_force);
+        take(&mut self.read, in_force);
         Ok(beaten)
     }
+}
 
-    /// What is in force and was not read.
-    fn changed(&self, in_force: &Settings) -> Vec<(&'static Row, String)> {
-        let changeable = ROWS.iter().filter(|row| row.changes == Changes::AnyTime);
-        let values = changeable.map(|row| (row, (row.show)(in_force)));
-        values.filter(|(row, value)| *value != (row.show)(&self.read)).collect()
-    }
+/// What can change at any time and does from one to the other, with what it changes to.
+fn differing(from: &Settings, to: &Settings) -> Vec<(&'static Row, String)> {
+    let changeable = ROWS.iter().filter(|row| row.changes == Changes::AnyTime);
+    let values = changeable.map(|row| (row, (row.show)(to)));
+    values.filter(|(row, value)| *value != (row.show)(from)).collect()
+}
 
-    fn note(&mut self, in_force: &Settings) {
-        for (row, value) in self.changed(in_force) {
-            // As above.
-            let _taken = row.parse_into(&mut self.read, &value);
-        }
-    }
+/// Takes over what can change at any time; answers what did.
+fn take(into: &mut Settings, from: &Settings) -> Vec<&'static str> {
+    let differing = differing(into, from).into_iter();
+    // What a setting shows is what it takes; a test asks each of them.
+    differing.filter(|(row, value)| row.parse_into(into, value).is_ok()).map(|(row, _)| row.name).collect()
 }
 
 /// Whether a setting is what it was. A password in the database's URL is not shown, and counts.

@@ -57,13 +57,8 @@ impl Described {
     pub fn exported(&self, kept: u64) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "2^53 of anything we measure is beyond any machine")]
         let kept = kept as f64;
-        kept / self.per_exported()
-    }
-
-    /// How many of the unit in which it is kept make one of the unit that Prometheus gets.
-    #[must_use]
-    pub fn per_exported(&self) -> f64 {
-        TIMES.iter().find(|(unit, _)| *unit == self.unit).map_or(1.0, |(_, per_second)| *per_second)
+        let per_second = TIMES.iter().find(|(unit, _)| *unit == self.unit).map(|(_, per_second)| *per_second);
+        kept / per_second.unwrap_or(1.0)
     }
 
     /// The word for its unit in the documentation; none for what is counted.
@@ -99,32 +94,36 @@ pub struct Sample<'a> {
     pub value: Value,
 }
 
-/// The value of a series, in Prometheus's units.
-#[derive(Clone, Debug, PartialEq)]
+/// The value of a series, in the unit in which it is kept: only who shows it may scale it, by [`Described::exported`].
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
     /// Of a counter or a gauge.
-    Number(f64),
+    Number(u64),
     /// Of a histogram.
     Distribution(Distribution),
 }
 
 impl From<u64> for Value {
-    /// A count, which is the same in every unit.
-    fn from(count: u64) -> Self {
-        #[expect(clippy::cast_precision_loss, reason = "2^53 of anything we count is beyond any machine")]
-        Self::Number(count as f64)
+    fn from(number: u64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<Distribution> for Value {
+    fn from(distribution: Distribution) -> Self {
+        Self::Distribution(distribution)
     }
 }
 
 /// How often a measurement was how large.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Distribution {
     /// Upper bounds that rise, each with how many measurements lie below it or on it.
-    pub up_to: Vec<(f64, u64)>,
+    pub up_to: Vec<(u64, u64)>,
     /// How many measurements there were.
     pub count: u64,
     /// Their sum.
-    pub sum: f64,
+    pub sum: u64,
 }
 
 /// Everything in the catalogue.

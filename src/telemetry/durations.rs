@@ -91,23 +91,21 @@ impl Durations {
         lines
     }
 
-    /// How many calls took at most as long as each of these bounds in nanoseconds, in a unit of which one holds `per_exported` of
-    /// them. A call counts by the end of its span, so that the sum is a hundredth too large at most, and a call that took longer
-    /// than a second is none of those that took at most one.
+    /// How many calls took at most as long as each of these bounds, in nanoseconds like their sum. A call counts by the end of its span,
+    /// so that the sum is a hundredth too large at most, and a call that took longer than a second is none of those that took at
+    /// most one.
     #[must_use]
-    pub fn distribution(&self, bounds_ns: &[u64], per_exported: f64) -> Distribution {
-        #[expect(clippy::cast_precision_loss, reason = "2^53 nanoseconds are a hundred days of one command")]
-        let exported = |ns: u64| ns as f64 / per_exported;
+    pub fn distribution(&self, bounds_ns: &[u64]) -> Distribution {
         let mut distribution = Distribution::default();
         let mut bounds = bounds_ns.iter().peekable();
         for (end_ns, count) in self.spans() {
             while let Some(bound_ns) = bounds.next_if(|bound_ns| **bound_ns < end_ns) {
-                distribution.up_to.push((exported(*bound_ns), distribution.count));
+                distribution.up_to.push((*bound_ns, distribution.count));
             }
             distribution.count += count;
-            distribution.sum += exported(end_ns) * exported_count(count);
+            distribution.sum = distribution.sum.saturating_add(end_ns.saturating_mul(count));
         }
-        distribution.up_to.extend(bounds.map(|bound_ns| (exported(*bound_ns), distribution.count)));
+        distribution.up_to.extend(bounds.map(|bound_ns| (*bound_ns, distribution.count)));
         distribution
     }
 
@@ -121,11 +119,6 @@ impl Durations {
         let counts = self.0.get().into_iter().flatten().enumerate();
         counts.map(|(span, count)| (end_of(span), count.load(Ordering::Relaxed)))
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "nobody calls a command 2^53 times")]
-const fn exported_count(count: u64) -> f64 {
-    count as f64
 }
 
 #[cfg(test)]
@@ -179,13 +172,10 @@ mod tests {
     #[test]
     fn a_distribution_counts_all_below_each_bound() {
         let durations = of(&[(3, 900), (2, 4_000), (1, 40_000), (1, 3_000_000_000)]);
-        let distribution = durations.distribution(&[1_000, 5_000, 1_000_000, 1_000_000_000], 1e9);
-        assert_eq!(distribution.up_to, [(0.000_001, 3), (0.000_005, 5), (0.001, 6), (1.0, 6)]);
+        let distribution = durations.distribution(&[1_000, 5_000, 1_000_000, 1_000_000_000]);
+        assert_eq!(distribution.up_to, [(1_000, 3), (5_000, 5), (1_000_000, 6), (1_000_000_000, 6)]);
         assert_eq!(distribution.count, 7);
-        assert!((1.0..1.01).contains(&distribution.sum), "{}", distribution.sum);
-        assert_eq!(
-            of(&[]).distribution(&[1_000], 1e9),
-            Distribution { up_to: vec![(0.000_001, 0)], count: 0, sum: 0.0 }
-        );
+        assert!((1_000_000_000..1_010_000_000).contains(&distribution.sum), "{}", distribution.sum);
+        assert_eq!(of(&[]).distribution(&[1_000]), Distribution { up_to: vec![(1_000, 0)], count: 0, sum: 0 });
     }
 }

@@ -1,12 +1,13 @@
 //! Prometheus's text format, version 0.0.4, made of the catalogue when somebody asks: so a scrape and INFO show the same
-//! counters at the same moment. Lines of help and type, and what must be escaped, are the exporter's; its recorder is not
-//! used, since its counters hold whole numbers, which no time in seconds is, and its histograms are not INFO's.
+//! counters at the same moment. Here alone a number goes from the unit in which it is kept to Prometheus's. Lines of help and
+//! type, and what must be escaped, are the exporter's; its recorder is not used, since its counters hold whole numbers, which
+//! no time in seconds is, and its histograms are not INFO's.
 
 use std::fmt::Write as _;
 
 use metrics_exporter_prometheus::formatting::{sanitize_label_value, write_help_line, write_type_line};
 
-use super::catalogue::{Distribution, Family, Sample, Value};
+use super::catalogue::{Described, Distribution, Family, Sample, Value};
 use super::metrics::Metrics;
 
 /// What a page of this format is called.
@@ -27,8 +28,8 @@ fn write_family(page: &mut String, family: &Family<'_>) {
     for sample in &family.samples {
         let labels = labels(described.labels, sample);
         match &sample.value {
-            Value::Number(value) => write_line(page, described.name, "", &labels, value),
-            Value::Distribution(distribution) => write_distribution(page, described.name, &labels, distribution),
+            Value::Number(kept) => write_line(page, described.name, "", &labels, described.exported(*kept)),
+            Value::Distribution(distribution) => write_distribution(page, described, &labels, distribution),
         }
     }
 }
@@ -39,13 +40,15 @@ fn labels(names: &[&str], sample: &Sample<'_>) -> String {
     pairs.map(|(name, value)| format!("{name}=\"{}\"", sanitize_label_value(value))).collect::<Vec<_>>().join(",")
 }
 
-fn write_distribution(page: &mut String, name: &str, labels: &str, distribution: &Distribution) {
+fn write_distribution(page: &mut String, described: &Described, labels: &str, distribution: &Distribution) {
+    let name = described.name;
     let comma = if labels.is_empty() { "" } else { "," };
     for (bound, count) in &distribution.up_to {
+        let bound = described.exported(*bound);
         write_line(page, name, "_bucket", &format!("{labels}{comma}le=\"{bound}\""), count);
     }
     write_line(page, name, "_bucket", &format!("{labels}{comma}le=\"+Inf\""), distribution.count);
-    write_line(page, name, "_sum", labels, distribution.sum);
+    write_line(page, name, "_sum", labels, described.exported(distribution.sum));
     write_line(page, name, "_count", labels, distribution.count);
 }
 
@@ -59,7 +62,9 @@ fn write_line(page: &mut String, name: &str, suffix: &str, labels: &str, value: 
 
 #[cfg(test)]
 mod tests {
+    use super::super::catalogue::Kind;
     use super::*;
+    use ::metrics::Unit;
     use std::time::Duration;
 
     #[test]
@@ -89,6 +94,26 @@ mod tests {
         ] {
             assert!(page.lines().any(|other| other == line), "{line} is not in {page}");
         }
+    }
+
+    /// Series with labels and histograms as well: one that forgot to scale would be wrong by a thousand, and nobody would notice.
+    #[test]
+    fn every_value_is_in_the_unit_of_prometheus() {
+        static AGE: Described =
+            Described { name: "age", kind: Kind::Gauge, unit: Unit::Milliseconds, labels: &["of"], help: "" };
+        static TOOK: Described =
+            Described { name: "took", kind: Kind::Histogram, unit: Unit::Nanoseconds, labels: &[], help: "" };
+        let age = Sample { labels: vec!["a".into()], value: 1500.into() };
+        let took = Distribution { up_to: vec![(5_000, 2), (1_000_000, 3)], count: 4, sum: 2_000_000_500 };
+        let took = Sample { labels: Vec::new(), value: took.into() };
+        let mut page = String::new();
+        for (described, sample) in [(&AGE, age), (&TOOK, took)] {
+            write_family(&mut page, &Family { described, samples: vec![sample] });
+        }
+        let series: Vec<&str> = page.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+        let (small, large) = ("took_bucket{le=\"0.000005\"} 2", "took_bucket{le=\"0.001\"} 3");
+        let (all, sum, count) = ("took_bucket{le=\"+Inf\"} 4", "took_sum 2.0000005", "took_count 4");
+        assert_eq!(series, ["age{of=\"a\"} 1.5", small, large, all, sum, count]);
     }
 
     #[test]

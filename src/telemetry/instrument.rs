@@ -145,18 +145,16 @@ impl Histogram {
         if wanted == 0 { 0 } else { bound.copied().unwrap_or_default() }
     }
 
-    /// All measurements, in a unit of which one holds `per_exported` of ours.
+    /// All measurements, bounds and sum in the unit of what was observed.
     #[must_use]
-    pub fn distribution(&self, per_exported: f64) -> Distribution {
-        #[expect(clippy::cast_precision_loss, reason = "2^53 microseconds are 285 years")]
-        let exported = |value: u64| value as f64 / per_exported;
+    pub fn distribution(&self) -> Distribution {
         let mut count = 0;
-        let mut up_to: Vec<(f64, u64)> = Vec::with_capacity(self.bounds.len());
+        let mut up_to = Vec::with_capacity(self.bounds.len());
         for (position, bucket) in self.buckets.iter().enumerate() {
             count += bucket.load(Ordering::Relaxed);
-            up_to.extend(self.bounds.get(position).map(|bound| (exported(*bound), count)));
+            up_to.extend(self.bounds.get(position).map(|bound| (*bound, count)));
         }
-        Distribution { up_to, count, sum: exported(self.sum()) }
+        Distribution { up_to, count, sum: self.sum() }
     }
 }
 

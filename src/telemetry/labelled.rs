@@ -18,7 +18,7 @@ struct Labelled {
 }
 
 /// How its series are read.
-type Read = for<'a> fn(&'a Metrics, &'static Described) -> Vec<Sample<'a>>;
+type Read = for<'a> fn(&'a Metrics) -> Vec<Sample<'a>>;
 
 const fn labelled(
     kind: Kind,
@@ -59,7 +59,7 @@ static LABELLED: &[Labelled] = &[
         Unit::Count,
         &["version", "database", "durability"],
         "1; the labels say what runs",
-        |metrics, _| {
+        |metrics| {
             metrics
                 .build
                 .get()
@@ -68,7 +68,7 @@ static LABELLED: &[Labelled] = &[
                 .collect()
         },
     ),
-    labelled(Kind::Gauge, "sojourn_keys", Unit::Count, &["database"], "Live keys, by database number", |metrics, _| {
+    labelled(Kind::Gauge, "sojourn_keys", Unit::Count, &["database"], "Live keys, by database number", |metrics| {
         numbered(metrics.keys.iter().map(|keys| keys.get()))
     }),
     labelled(
@@ -77,7 +77,7 @@ static LABELLED: &[Labelled] = &[
         Unit::Count,
         &["database"],
         "Live keys that have an expiry, by database number",
-        |metrics, _| numbered(metrics.keys_with_expiry.iter().map(|keys| keys.get())),
+        |metrics| numbered(metrics.keys_with_expiry.iter().map(|keys| keys.get())),
     ),
     labelled(
         Kind::Gauge,
@@ -85,7 +85,7 @@ static LABELLED: &[Labelled] = &[
         Unit::Count,
         &["table", "prefix", "ends_within"],
         "Live keys by table and by what is left of their lives: each counts once, at 1h, 1d, 3d or later",
-        |metrics, _| sessions(metrics),
+        sessions,
     ),
     labelled(
         Kind::Gauge,
@@ -93,9 +93,9 @@ static LABELLED: &[Labelled] = &[
         Unit::Bytes,
         &["kind"],
         "Memory that keys and values take, by what it is taken for: together what maxmemory limits",
-        |metrics, _| memory(metrics),
+        memory,
     ),
-    labelled(Kind::Counter, "sojourn_errors_total", Unit::Count, &["code"], "Error replies, by code", |metrics, _| {
+    labelled(Kind::Counter, "sojourn_errors_total", Unit::Count, &["code"], "Error replies, by code", |metrics| {
         metrics.errors().map(|(code, count)| of(code, count)).collect()
     }),
     labelled(
@@ -104,25 +104,18 @@ static LABELLED: &[Labelled] = &[
         Unit::Count,
         &["reason"],
         "What users were denied: a command, key or channel that they may not use, or a login",
-        |metrics, _| Reason::ALL.into_iter().map(|reason| of(reason.name(), metrics.denials(reason))).collect(),
+        |metrics| Reason::ALL.into_iter().map(|reason| of(reason.name(), metrics.denials(reason))).collect(),
     ),
-    labelled(
-        Kind::Counter,
-        "sojourn_command_calls_total",
-        Unit::Count,
-        &["command"],
-        "Calls, by command",
-        |metrics, described| commands(metrics, described, |_, stats| stats.calls.get().into()),
-    ),
+    labelled(Kind::Counter, "sojourn_command_calls_total", Unit::Count, &["command"], "Calls, by command", |metrics| {
+        commands(metrics, |stats| stats.calls.get())
+    }),
     labelled(
         Kind::Counter,
         "sojourn_command_seconds_total",
         Unit::Microseconds,
         &["command"],
         "Time in handlers, by command, whole microseconds of each call as INFO counts them",
-        |metrics, described| {
-            commands(metrics, described, |described, stats| Value::Number(described.exported(stats.microseconds.get())))
-        },
+        |metrics| commands(metrics, |stats| stats.microseconds.get()),
     ),
     labelled(
         Kind::Counter,
@@ -130,7 +123,7 @@ static LABELLED: &[Labelled] = &[
         Unit::Count,
         &["command"],
         "Calls that were answered with an error, by command",
-        |metrics, described| commands(metrics, described, |_, stats| stats.failed.get().into()),
+        |metrics| commands(metrics, |stats| stats.failed.get()),
     ),
     labelled(
         Kind::Counter,
@@ -138,7 +131,7 @@ static LABELLED: &[Labelled] = &[
         Unit::Count,
         &["command"],
         "Calls that were refused before their handler ran, by command",
-        |metrics, described| commands(metrics, described, |_, stats| stats.rejected.get().into()),
+        |metrics| commands(metrics, |stats| stats.rejected.get()),
     ),
     labelled(
         Kind::Histogram,
@@ -146,11 +139,7 @@ static LABELLED: &[Labelled] = &[
         Unit::Nanoseconds,
         &["command"],
         "How long handlers take, by command, the wait for the commit not counted; while latency-tracking is on",
-        |metrics, described| {
-            commands(metrics, described, |described, stats| {
-                Value::Distribution(stats.durations.distribution(CALL_BOUNDS_NS, described.per_exported()))
-            })
-        },
+        |metrics| commands(metrics, |stats| stats.durations.distribution(CALL_BOUNDS_NS)),
     ),
     labelled(
         Kind::Histogram,
@@ -158,9 +147,7 @@ static LABELLED: &[Labelled] = &[
         Unit::Microseconds,
         &[],
         "How long commits take",
-        |metrics, described| {
-            vec![sample([], Value::Distribution(metrics.commit_us.distribution(described.per_exported())))]
-        },
+        |metrics| vec![sample([], metrics.commit_us.distribution())],
     ),
     labelled(
         Kind::Histogram,
@@ -168,9 +155,7 @@ static LABELLED: &[Labelled] = &[
         Unit::Count,
         &[],
         "How many changes one commit carries",
-        |metrics, described| {
-            vec![sample([], Value::Distribution(metrics.changes_per_batch.distribution(described.per_exported())))]
-        },
+        |metrics| vec![sample([], metrics.changes_per_batch.distribution())],
     ),
     labelled(
         Kind::Gauge,
@@ -178,7 +163,7 @@ static LABELLED: &[Labelled] = &[
         Unit::Count,
         &["table"],
         "Live rows of a table, as PostgreSQL estimates them",
-        |metrics, _| statistics(metrics, |statistics| statistics.rows),
+        |metrics| statistics(metrics, |statistics| statistics.rows),
     ),
     labelled(
         Kind::Gauge,
@@ -186,7 +171,7 @@ static LABELLED: &[Labelled] = &[
         Unit::Count,
         &["table"],
         "Dead rows of a table that wait for a vacuum, as PostgreSQL estimates them",
-        |metrics, _| statistics(metrics, |statistics| statistics.dead_rows),
+        |metrics| statistics(metrics, |statistics| statistics.dead_rows),
     ),
     labelled(
         Kind::Counter,
@@ -194,7 +179,7 @@ static LABELLED: &[Labelled] = &[
         Unit::Count,
         &["table"],
         "Rows of a table that were updated since PostgreSQL's statistics began",
-        |metrics, _| statistics(metrics, |statistics| statistics.updates),
+        |metrics| statistics(metrics, |statistics| statistics.updates),
     ),
     labelled(
         Kind::Counter,
@@ -202,7 +187,7 @@ static LABELLED: &[Labelled] = &[
         Unit::Count,
         &["table"],
         "Updates that changed no index (HOT); their share of all updates is the HOT ratio",
-        |metrics, _| statistics(metrics, |statistics| statistics.hot_updates),
+        |metrics| statistics(metrics, |statistics| statistics.hot_updates),
     ),
     labelled(
         Kind::Gauge,
@@ -210,7 +195,7 @@ static LABELLED: &[Labelled] = &[
         Unit::Bytes,
         &["table"],
         "What a table takes on PostgreSQL's disk, with its indexes",
-        |metrics, _| statistics(metrics, |statistics| statistics.size_bytes),
+        |metrics| statistics(metrics, |statistics| statistics.size_bytes),
     ),
     labelled(
         Kind::Gauge,
@@ -218,7 +203,7 @@ static LABELLED: &[Labelled] = &[
         Unit::Seconds,
         &["table"],
         "When a table was vacuumed last, by whomever, in Unix seconds; 0 for never",
-        |metrics, _| statistics(metrics, |statistics| statistics.last_vacuum_s),
+        |metrics| statistics(metrics, |statistics| statistics.last_vacuum_s),
     ),
     labelled(
         Kind::Gauge,
@@ -226,23 +211,18 @@ static LABELLED: &[Labelled] = &[
         Unit::Count,
         &["table"],
         "Rows of a table whose life has ended and that are not pruned yet, counted up to 10 000",
-        |metrics, _| tables(metrics, |table| Some(table.expired.count)),
+        |metrics| tables(metrics, |table| Some(table.expired.count)),
     ),
-    labelled(
-        Kind::Gauge,
-        "sojourn_sqlite_size_bytes",
-        Unit::Bytes,
-        &[],
-        "How long the SQLite file is",
-        |metrics, _| file(metrics, |file| file.size_bytes),
-    ),
+    labelled(Kind::Gauge, "sojourn_sqlite_size_bytes", Unit::Bytes, &[], "How long the SQLite file is", |metrics| {
+        file(metrics, |file| file.size_bytes)
+    }),
     labelled(
         Kind::Gauge,
         "sojourn_sqlite_wal_size_bytes",
         Unit::Bytes,
         &[],
         "How long SQLite's write-ahead log is",
-        |metrics, _| file(metrics, |file| file.wal_size_bytes),
+        |metrics| file(metrics, |file| file.wal_size_bytes),
     ),
     labelled(
         Kind::Gauge,
@@ -250,7 +230,7 @@ static LABELLED: &[Labelled] = &[
         Unit::Bytes,
         &[],
         "What of the SQLite file is free for new rows",
-        |metrics, _| file(metrics, |file| file.free_bytes),
+        |metrics| file(metrics, |file| file.free_bytes),
     ),
 ];
 
@@ -261,7 +241,7 @@ pub(super) fn described() -> impl Iterator<Item = &'static Described> {
 
 /// All of them at this moment.
 pub(super) fn families(metrics: &Metrics) -> impl Iterator<Item = Family<'_>> {
-    LABELLED.iter().map(|Labelled { described, read }| Family { described, samples: read(metrics, described) })
+    LABELLED.iter().map(|Labelled { described, read }| Family { described, samples: read(metrics) })
 }
 
 fn sample<'a>(labels: impl IntoIterator<Item = Cow<'a, str>>, value: impl Into<Value>) -> Sample<'a> {
@@ -292,13 +272,9 @@ fn memory(metrics: &Metrics) -> Vec<Sample<'_>> {
 }
 
 /// One series for each command that was ever sent.
-fn commands<'a>(
-    metrics: &'a Metrics,
-    described: &Described,
-    value: fn(&Described, &CommandStats) -> Value,
-) -> Vec<Sample<'a>> {
+fn commands<V: Into<Value>>(metrics: &Metrics, value: fn(&CommandStats) -> V) -> Vec<Sample<'_>> {
     let known = metrics.commands.iter().filter(|stats| stats.is_known());
-    known.map(|stats| of(&stats.name, value(described, stats))).collect()
+    known.map(|stats| of(&stats.name, value(stats))).collect()
 }
 
 /// One series for each table of which this is known.

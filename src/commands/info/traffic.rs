@@ -58,19 +58,17 @@ fn kilobytes(bytes: u64) -> String {
 
 /// `# Commandstats`: the commands that were called.
 pub(super) fn commands(app: &App, lines: &mut Lines) {
-    for command in &app.metrics.commands {
+    for command in app.metrics.commands.iter().filter(|command| command.is_known()) {
         let (calls, microseconds) = (command.calls.get(), command.microseconds.get());
         let (rejected, failed) = (command.rejected.get(), command.failed.get());
-        if calls + rejected > 0 {
-            #[expect(clippy::cast_precision_loss, reason = "two decimals are shown")]
-            let per_call = microseconds as f64 / calls.max(1) as f64;
-            lines.put(
-                format_args!("cmdstat_{}", command.name),
-                format_args!(
-                    "calls={calls},usec={microseconds},usec_per_call={per_call:.2},rejected_calls={rejected},failed_calls={failed}"
-                ),
-            );
-        }
+        #[expect(clippy::cast_precision_loss, reason = "two decimals are shown")]
+        let per_call = microseconds as f64 / calls.max(1) as f64;
+        lines.put(
+            format_args!("cmdstat_{}", command.name),
+            format_args!(
+                "calls={calls},usec={microseconds},usec_per_call={per_call:.2},rejected_calls={rejected},failed_calls={failed}"
+            ),
+        );
     }
 }
 
