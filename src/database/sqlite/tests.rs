@@ -84,13 +84,11 @@ async fn a_touch_by_sql_from_outside_wins_over_a_prune() {
     sqlx::query("begin immediate").execute(&mut outside).await.unwrap();
     let touch = "update session set expire = '2030-01-01 00:00:00.000' where sid = 'touched'";
     sqlx::query(touch).execute(&mut outside).await.unwrap();
-    let prune = owner.work(BatchWork::Prune { before_ms: now_ms, limit: 10 });
-    let (pruned, _) = tokio::join!(prune, async {
-        // The prune waits for the file meanwhile.
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        sqlx::query("commit").execute(&mut outside).await.unwrap()
-    });
-    assert_eq!(pruned.unwrap().pruned, 1);
+    let mut prune = std::pin::pin!(owner.work(BatchWork::Prune { before_ms: now_ms, limit: 10 }));
+    let early = tokio::time::timeout(Duration::from_millis(50), &mut prune).await;
+    assert!(early.is_err(), "the prune waits for the file");
+    sqlx::query("commit").execute(&mut outside).await.unwrap();
+    assert_eq!(prune.await.unwrap().pruned, 1);
     let left: Vec<String> = sqlx::query_scalar("select sid from session").fetch_all(&mut outside).await.unwrap();
     assert_eq!(left, ["touched"]);
 }
