@@ -14,6 +14,7 @@ use super::entry::Name;
 use super::keys::record;
 use super::known::{ASKED_BYTES_MAX, MARK_BYTES, Round};
 use super::packed::Kept;
+use super::slot::Slot;
 use crate::database::{Database, DatabaseError, Home, Kind, StoredRecord};
 
 /// The most records that one query loads.
@@ -71,7 +72,8 @@ impl Keyspace {
     /// # Errors
     /// What the database says, for these keys only.
     pub async fn load(&self, keys: Vec<(u8, Vec<u8>)>) -> Result<(), DatabaseError> {
-        self.metrics.keyspace_cold_hits.add(keys.len() as u64);
+        let cold = keys.iter().filter(|(database, key)| self.is_cold(*database, key)).count();
+        self.metrics.keyspace_cold_hits.add(cold as u64);
         let (done, answer) = oneshot::channel();
         let gone = || DatabaseError::Outage { message: "the loader has ended".to_owned(), in_doubt: false };
         self.loads.send(LoadRequest { keys, done }).await.map_err(|_| gone())?;
@@ -140,6 +142,14 @@ impl Keyspace {
     pub(super) fn load_damaged(&self, database: u8, key: &[u8]) {
         // Where too many wait, the next one who reads it asks again.
         let _ = self.loads.try_send(LoadRequest { keys: vec![(database, key.to_vec())], done: oneshot::channel().0 });
+    }
+
+    /// Whether a key is in the table without its value.
+    fn is_cold(&self, database: u8, key: &[u8]) -> bool {
+        let spot = self.hot.spot(database, key);
+        let locked = self.hot.read_shard(spot.shard);
+        let life = locked.slot(spot, database, key).and_then(Slot::life);
+        life.is_some_and(|life| life.value.is_none())
     }
 
     /// What is to be asked about a key, if anything.

@@ -220,6 +220,20 @@ async fn what_is_not_too_much_to_ask_is_known_afterwards() {
 }
 
 #[tokio::test]
+async fn only_the_values_of_known_keys_count_as_cold() {
+    let (rig, reading) = start(1).await;
+    let cold_hits = || rig.through.metrics.keyspace_cold_hits.get();
+    ask(&rig, "sess:e").await;
+    ask(&rig, "sess:none").await;
+    assert_eq!(cold_hits(), 0, "it was not known whether they exist");
+    for _ in 0..2 {
+        rig.keyspace.load(vec![(0, b"sess:a".to_vec()), (0, b"sess:none".to_vec())]).await.expect("an answer");
+        assert_eq!(cold_hits(), 1, "a value that is in memory is waited for by nobody");
+    }
+    finish(&rig, reading).await;
+}
+
+#[tokio::test]
 async fn an_outage_makes_the_reading_begin_anew_and_unknown_keys_an_error() {
     let (rig, reading) = start(2).await;
     delete(&rig, "sess:a").await;
