@@ -1,13 +1,14 @@
 //! CONFIG: the settings over the wire. What a setting is called, takes and allows stands in `crate::config` alone; this
 //! file must not know a setting by name, but for the few whose change somebody else must be told.
 
+use parking_lot::{Mutex, RwLock};
 use tracing::{info, warn};
 
 use super::error::CommandError;
 use super::help;
 use super::table::{CommandResult, Flag, Group, Handler, KeyPositions, Loads, Row};
 use crate::app::{App, Client};
-use crate::config::{self, SetError, Settings};
+use crate::config::{self, RewriteError, SetError, Settings, Sources};
 use crate::glob;
 use crate::protocol::{Reply, Request};
 use crate::tls::TlsError;
@@ -165,8 +166,7 @@ fn reset_statistics(app: &App, _: &mut Client, _: &Request) -> CommandResult {
 
 /// As in Redis, everybody on this thread waits for the disk: it is a rare command of an operator's.
 fn rewrite(app: &App, _: &mut Client, _: &Request) -> CommandResult {
-    let settings = app.settings.read().clone();
-    let beaten = app.sources.lock().rewrite(&settings).map_err(|error| {
+    let beaten = rewrite_file(&app.sources, &app.settings).map_err(|error| {
         warn!(%error, "CONFIG REWRITE: the file of the settings is as before");
         CommandError::other(error.to_string())
     })?;
@@ -180,4 +180,43 @@ fn rewrite(app: &App, _: &mut Client, _: &Request) -> CommandResult {
         );
     }
     Ok(Reply::OK)
+}
+
+/// Locks the sources before it looks at the settings, as a reload does: what it had seen before its turn, another one's newer
+/// file would be overwritten with.
+fn rewrite_file(sources: &Mutex<Sources>, settings: &RwLock<Settings>) -> Result<Vec<&'static str>, RewriteError> {
+    let mut sources = sources.lock();
+    let in_force = settings.read().clone();
+    sources.rewrite(&in_force)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::config::Loaded;
+
+    #[test]
+    fn a_rewrite_looks_at_the_settings_when_it_is_its_turn() {
+        let of_nobody = BTreeSet::new;
+        let (settings, warnings) = (Settings::default(), Vec::new());
+        let loaded = Loaded { settings, warnings, explicit: of_nobody(), beyond_file: of_nobody(), file: None };
+        let (sources, settings) = (Mutex::new(Sources::new(&loaded)), RwLock::new(Settings::default()));
+        std::thread::scope(|scope| {
+            let changing = settings.write();
+            let rewriting = scope.spawn(|| rewrite_file(&sources, &settings));
+            let begun = Instant::now();
+            while sources.try_lock().is_some() {
+                assert!(
+                    begun.elapsed() < Duration::from_secs(10),
+                    "it waits for the settings, and others may overtake it"
+                );
+                std::thread::yield_now();
+            }
+            drop(changing);
+            assert_eq!(rewriting.join().expect("no panic"), Err(RewriteError::NoFile));
+        });
+    }
 }

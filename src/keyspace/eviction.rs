@@ -58,8 +58,6 @@ enum Order {
     AnyHalf,
     /// Those whose keys end by then.
     EndsBy(Expiry),
-    /// None.
-    Nothing,
 }
 
 /// Where the hand is.
@@ -85,6 +83,11 @@ impl Drop for Hold {
 impl Balance {
     fn is_over(&self) -> bool {
         self.used > self.limit
+    }
+
+    /// Whether there is too much, and some of it can leave now.
+    fn can_shed(&self) -> bool {
+        self.is_over() && self.sheddable > 0
     }
 
     /// Whether nothing that can be waited for brings it below the limit.
@@ -125,8 +128,7 @@ impl Keyspace {
 
     /// Lets values leave for a moment, if there is too little memory. Answers whether more can leave at once.
     pub fn relieve(&self) -> bool {
-        let balance = self.shed(SLICE);
-        balance.is_over() && balance.sheddable > 0
+        self.shed(SLICE).can_shed()
     }
 
     /// What the background does now and then: fits the marks to the number of keys, and keeps memory within its limit.
@@ -188,16 +190,20 @@ impl Keyspace {
 
     /// Lets values leave until there is room, none is left that can, or the time is over.
     fn shed(&self, at_most: Duration) -> Balance {
-        let mut balance = self.balance();
-        let order = if balance.is_over() { self.order() } else { Order::Nothing };
         let begun = Instant::now();
-        while balance.is_over() && balance.sheddable > 0 {
-            for _ in 0..SHARDS_TOGETHER {
-                self.shed_shard(self.eviction.hand.fetch_add(1, Ordering::Relaxed), order);
-            }
-            balance = self.balance();
-            if begun.elapsed() >= at_most {
-                break;
+        let mut balance = self.balance();
+        // What leaves is found out in half of the time, so that there is some left for it to leave in.
+        if balance.can_shed()
+            && let Some(order) = self.order(begun + at_most / 2)
+        {
+            while balance.can_shed() {
+                for _ in 0..SHARDS_TOGETHER {
+                    self.shed_shard(self.eviction.hand.fetch_add(1, Ordering::Relaxed), order);
+                }
+                balance = self.balance();
+                if begun.elapsed() >= at_most {
+                    break;
+                }
             }
         }
         self.eviction.strained.store(balance.is_strained(), Ordering::Relaxed);
@@ -218,15 +224,16 @@ impl Keyspace {
         self.metrics.evicted_values.add(evicted);
     }
 
-    fn order(&self) -> Order {
+    /// Which values leave; `None` if none was found `until` then.
+    fn order(&self, until: Instant) -> Option<Order> {
         match self.memory_limit.policy() {
             EvictionPolicy::AllkeysLru
             | EvictionPolicy::VolatileLru
             | EvictionPolicy::AllkeysLfu
-            | EvictionPolicy::VolatileLfu => Order::Unread,
-            EvictionPolicy::AllkeysRandom | EvictionPolicy::VolatileRandom => Order::AnyHalf,
-            EvictionPolicy::VolatileTtl => self.soonest().map_or(Order::Nothing, Order::EndsBy),
-            EvictionPolicy::NoEviction => Order::Nothing,
+            | EvictionPolicy::VolatileLfu => Some(Order::Unread),
+            EvictionPolicy::AllkeysRandom | EvictionPolicy::VolatileRandom => Some(Order::AnyHalf),
+            EvictionPolicy::VolatileTtl => self.soonest(until).map(Order::EndsBy),
+            EvictionPolicy::NoEviction => None,
         }
     }
 
@@ -237,22 +244,28 @@ impl Keyspace {
             // Another half in each round.
             Order::AnyHalf => (hash >> (turn / SHARDS % 64)) & 1 == 1,
             Order::EndsBy(last) => slot.life().is_some_and(|life| life.ends.expiry <= last),
-            Order::Nothing => false,
         }
     }
 
-    /// By when those keys end whose values leave first: the nearest of a sample from where the hand is.
-    fn soonest(&self) -> Option<Expiry> {
+    /// By when those keys end whose values leave first: the nearest of a sample from where the hand is, as far as it comes
+    /// `until` then.
+    fn soonest(&self, until: Instant) -> Option<Expiry> {
         let first = self.eviction.hand.load(Ordering::Relaxed);
-        let mut ends: Vec<Expiry> = Vec::new();
-        for number in (first..first + SAMPLE_SHARDS_MAX).map(|turn| turn % SHARDS) {
-            let locked = self.hot.lock_shard(number);
+        let (mut passed, mut ends) = (0, Vec::<Expiry>::new());
+        while passed < SAMPLE_SHARDS_MAX {
+            let number = (first + passed) % SHARDS;
+            let locked = self.hot.read_shard(number);
             let slots = locked.shard(number).into_iter().flatten().map(|(slot, ())| slot);
             let leaving = slots.filter(|slot| slot.may_leave(true));
             ends.extend(leaving.filter_map(|slot| Some(slot.life()?.ends.expiry)));
-            if ends.len() >= SAMPLE_KEYS {
+            passed += 1;
+            if ends.len() >= SAMPLE_KEYS || Instant::now() >= until {
                 break;
             }
+        }
+        if ends.is_empty() {
+            // Nothing here may leave, so the next sample need not begin here.
+            self.eviction.hand.fetch_add(passed, Ordering::Relaxed);
         }
         let last = ends.len().checked_sub(1)? / SOONEST_SHARE;
         Some(*ends.select_nth_unstable(last).1)

@@ -43,6 +43,9 @@ pub struct Keys<'a> {
     puts: Option<AHashMap<RecordId, usize>>,
     cleared: Option<Option<u8>>,
     ticket: Option<Ticket>,
+    /// How many keys came and went, for the metrics: they are told of what is finished, which no draft ever is.
+    created: u64,
+    deleted: u64,
     seen: Tickets,
     chance: Option<u64>,
     /// How many keys a walk may yet visit.
@@ -67,6 +70,8 @@ impl<'a> Keys<'a> {
             puts: None,
             cleared: None,
             ticket: None,
+            created: 0,
+            deleted: 0,
             seen: Tickets::new(),
             chance: None,
             visits_left: usize::MAX,
@@ -195,7 +200,8 @@ impl<'a> Keys<'a> {
             entry.life.take().map(|life| (record(name, life.home), life.ends.expiry))
         });
         if let Some((id, expiry)) = deleted.flatten() {
-            self.keyspace.count_delete(spot.shard, database, expiry);
+            self.keyspace.counts.shift(spot.shard, database, Some(expiry), None);
+            self.deleted += 1;
             self.change(id, Change::Delete);
         }
         self.keyspace.watches.changed(database, key);
@@ -224,6 +230,13 @@ impl<'a> Keys<'a> {
 
     fn queue(&mut self) {
         let Some(ticket) = self.ticket.take() else { return };
+        let metrics = &self.keyspace.metrics;
+        for (counter, keys) in [(&metrics.created_keys, self.created), (&metrics.deleted_keys, self.deleted)] {
+            // Cores share the counters, and most writes replace what is there.
+            if keys > 0 {
+                counter.add(keys);
+            }
+        }
         let work = match self.cleared.take() {
             Some(database) => Work::Clear { database },
             None => Work::Changes(std::mem::take(&mut self.changes)),
@@ -297,7 +310,7 @@ impl<'a> Keys<'a> {
             entry.mark(&ticket);
             entry.life = Some(life);
             self.locked.insert(spot, name.clone(), entry);
-            keyspace.count_put(spot.shard, database, None, expiry, now_ms);
+            self.count_put(spot, None, expiry);
             return self.change(record(&name, home), change);
         }
         let replaced = self.locked.change(spot, database, key, |name, entry| {
@@ -310,11 +323,17 @@ impl<'a> Keys<'a> {
             (name.clone(), ended.map(|ended| (ended.home, ended.ends.expiry)))
         });
         let Some((name, ended)) = replaced else { return };
-        keyspace.count_put(spot.shard, database, ended.map(|(_, end)| end), expiry, now_ms);
+        self.count_put(spot, ended.map(|(_, end)| end), expiry);
         if let Some((former_home, _)) = ended.filter(|(former_home, _)| *former_home != home) {
             self.change(record(&name, former_home), Change::Delete);
         }
         self.change(record(&name, home), change);
+    }
+
+    /// A value was put under a key: it ends at `after`, and what was there, if anything, at `before`.
+    fn count_put(&mut self, spot: Spot, before: Option<Expiry>, after: Expiry) {
+        self.created += u64::from(before.is_none_or(|end| end.is_past(self.now_ms)));
+        self.keyspace.counts.shift(spot.shard, self.database, before, Some(after));
     }
 
     /// Whether the record of a new value keeps its end, and the new one follows as a touch. The end is an indexed column;

@@ -19,7 +19,7 @@ const GONE_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const ASKED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// What a key that is remembered takes besides its bytes.
-const MARK_BYTES: usize = size_of::<Mark>() + 32;
+pub(super) const MARK_BYTES: usize = size_of::<Mark>() + 32;
 
 /// What is known of all keys.
 #[derive(Debug)]

@@ -12,8 +12,9 @@ use super::Keyspace;
 use super::collection;
 use super::entry::Name;
 use super::keys::record;
-use super::known::{ASKED_BYTES_MAX, Round};
+use super::known::{ASKED_BYTES_MAX, MARK_BYTES, Round};
 use super::packed::Kept;
+use super::slot::Slot;
 use crate::database::{Database, DatabaseError, Home, Kind, StoredRecord};
 
 /// The most records that one query loads.
@@ -22,8 +23,8 @@ const LOAD_MAX: usize = 1_000;
 /// How many load requests may wait for the loader; more wait to be queued.
 pub const LOADS_WAITING_MAX: usize = 1_024;
 
-/// A request whose keys are longer in all waits until all keys are known: the answers of a larger one could displace each other
-/// before it runs.
+/// A request whose keys would take more to be remembered waits until all keys are known: the answers of a larger one could
+/// displace each other before it runs.
 const REQUEST_BYTES_MAX: usize = ASKED_BYTES_MAX / 8;
 
 /// A request for cold values and unknown keys, and whom to tell.
@@ -31,6 +32,21 @@ const REQUEST_BYTES_MAX: usize = ASKED_BYTES_MAX / 8;
 pub struct LoadRequest {
     keys: Vec<(u8, Vec<u8>)>,
     done: oneshot::Sender<Result<(), DatabaseError>>,
+}
+
+/// What may yet be asked for together with what was, in bytes of what it takes to remember the answers.
+#[derive(Debug)]
+pub struct AskRoom(usize);
+
+impl AskRoom {
+    /// Takes the room for these keys; `false` if there is too little of it.
+    #[must_use]
+    pub fn take(&mut self, keys: &[(u8, Vec<u8>)]) -> bool {
+        let bytes = keys.iter().map(|(_, key)| MARK_BYTES + key.len()).sum();
+        let left = self.0.checked_sub(bytes);
+        self.0 = left.unwrap_or(self.0);
+        left.is_some()
+    }
 }
 
 /// A key that the database is asked for.
@@ -56,17 +72,18 @@ impl Keyspace {
     /// # Errors
     /// What the database says, for these keys only.
     pub async fn load(&self, keys: Vec<(u8, Vec<u8>)>) -> Result<(), DatabaseError> {
-        self.metrics.keyspace_cold_hits.add(keys.len() as u64);
+        let cold = keys.iter().filter(|(database, key)| self.is_cold(*database, key)).count();
+        self.metrics.keyspace_cold_hits.add(cold as u64);
         let (done, answer) = oneshot::channel();
         let gone = || DatabaseError::Outage { message: "the loader has ended".to_owned(), in_doubt: false };
         self.loads.send(LoadRequest { keys, done }).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 
-    /// Whether so many keys cannot be asked for while not all are known.
+    /// How much may be asked for at a time: while not all keys are known, as much as is remembered until the request runs.
     #[must_use]
-    pub fn is_too_much_to_ask(&self, keys: &[(u8, Vec<u8>)]) -> bool {
-        !self.knows_all() && keys.iter().map(|(_, key)| key.len()).sum::<usize>() > REQUEST_BYTES_MAX
+    pub fn room_to_ask(&self) -> AskRoom {
+        AskRoom(if self.knows_all() { usize::MAX } else { REQUEST_BYTES_MAX })
     }
 
     /// Answers load requests until the keyspace is gone.
@@ -125,6 +142,14 @@ impl Keyspace {
     pub(super) fn load_damaged(&self, database: u8, key: &[u8]) {
         // Where too many wait, the next one who reads it asks again.
         let _ = self.loads.try_send(LoadRequest { keys: vec![(database, key.to_vec())], done: oneshot::channel().0 });
+    }
+
+    /// Whether a key is in the table without its value.
+    fn is_cold(&self, database: u8, key: &[u8]) -> bool {
+        let spot = self.hot.spot(database, key);
+        let locked = self.hot.read_shard(spot.shard);
+        let life = locked.slot(spot, database, key).and_then(Slot::life);
+        life.is_some_and(|life| life.value.is_none())
     }
 
     /// What is to be asked about a key, if anything.

@@ -36,7 +36,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::clock::{Clock, Expiry};
+use crate::clock::Clock;
 use crate::config::Settings;
 use crate::database::SessionTables;
 use crate::database::write_through::WriteThrough;
@@ -177,20 +177,6 @@ impl Keyspace {
 
     fn next_incarnation(&self) -> u64 {
         self.incarnations.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
-    /// A command put a value under a key of this shard: it ends at `after`, and what was there, if anything, at `before`.
-    fn count_put(&self, shard: usize, database: u8, before: Option<Expiry>, after: Expiry, now_ms: i64) {
-        if before.is_none_or(|end| end.is_past(now_ms)) {
-            self.metrics.created_keys.increment();
-        }
-        self.counts.shift(shard, database, before, Some(after));
-    }
-
-    /// A command deleted a key of this shard that would have ended at `end`.
-    fn count_delete(&self, shard: usize, database: u8, end: Expiry) {
-        self.metrics.deleted_keys.increment();
-        self.counts.shift(shard, database, Some(end), None);
     }
 
     fn newest_incarnation(&self) -> u64 {

@@ -90,9 +90,14 @@ impl Keyspace {
         let spot = self.hot.spot(database, key);
         let mut locked = self.hot.lock_shard(spot.shard);
         let found = locked.slot(spot, database, key);
-        if found.is_none() && self.hot.known.may_learn(round, spot, database, key) {
-            let name = Name { database, key: Arc::from(key) };
-            return self.add(&mut locked, name, (kind, None), expiry, home);
+        if found.is_none() && !self.hot.known.is_absent(spot, database, key) {
+            // In this order, since whoever forgets marks counts up first. In another round nothing is known of the key: the
+            // reading that begins anew finds out whether it exists.
+            if self.hot.known.round() == round {
+                let name = Name { database, key: Arc::from(key) };
+                self.add(&mut locked, name, (kind, None), expiry, home);
+            }
+            return;
         }
         let is_elsewhere = match found.and_then(super::slot::Slot::life) {
             Some(life) => life.home != home,
@@ -125,5 +130,49 @@ impl Keyspace {
     pub(super) fn delete_record(&self, id: RecordId) {
         let work = Work::Changes([(id, Change::Delete)].into_iter().collect());
         self.write_through.enqueue(Unit::new(Ticket::default(), work));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::database::SessionTables;
+    use crate::database::write_through::WriteThrough;
+    use crate::telemetry::metrics::Metrics;
+
+    fn keyspace() -> Arc<Keyspace> {
+        let metrics = Arc::new(Metrics::new(&[]));
+        let through = Arc::new(WriteThrough::new(false, Arc::clone(&metrics)));
+        Keyspace::new(SessionTables::default(), Duration::ZERO, Clock::manual(0), through, metrics).0
+    }
+
+    /// A row of `sojourn_keys` whose key could live in a session table, and the round in which it was read.
+    fn add(keyspace: &Keyspace, round: Round) {
+        let stored = StoredKey { database: 0, key: b"sess:a", kind: Kind::String, expiry: Expiry::NEVER };
+        keyspace.add_stored(stored, Home::Keys, round);
+    }
+
+    #[test]
+    fn a_row_that_comes_when_the_reading_must_begin_anew_is_left_alone() {
+        let keyspace = keyspace();
+        let round = keyspace.hot.known.begin();
+        // Another thread has just deleted one key more than are remembered.
+        keyspace.hot.known.begin();
+        add(&keyspace, round);
+        assert_eq!((keyspace.write_through.backlog(), keyspace.counts.keys(0)), (0, 0), "nothing is known of its key");
+        add(&keyspace, keyspace.hot.known.round());
+        assert_eq!((keyspace.write_through.backlog(), keyspace.counts.keys(0)), (0, 1));
+    }
+
+    #[test]
+    fn a_row_that_another_table_may_have_held_goes_with_its_key() {
+        let keyspace = keyspace();
+        let round = keyspace.hot.known.begin();
+        keyspace.hot.known.note_gone(keyspace.hot.spot(0, b"sess:a"), 0, b"sess:a");
+        add(&keyspace, round);
+        assert_eq!((keyspace.write_through.backlog(), keyspace.counts.keys(0)), (1, 0));
     }
 }

@@ -57,6 +57,21 @@ fn kill(sojourn: &Sojourn) {
 }
 
 #[test]
+fn the_keys_that_a_script_creates_and_deletes_are_counted_once() {
+    let sojourn = start();
+    let mut connection = connect(&sojourn);
+    let mut counts = || ["created_keys", "deleted_keys"].map(|name| connection.info(name));
+    let script = "redis.call('set', KEYS[1], 1) redis.call('set', KEYS[2], 1) return redis.call('del', KEYS[2])";
+    assert_eq!(call(&sojourn, &["EVAL", script, "2", "a", "b"]).integer(), Some(1));
+    assert_eq!(counts(), [2, 1]);
+    // One that is stopped has done nothing.
+    let running = begin(&sojourn, &["EVAL", FOR_EVER, "1", "c"]);
+    kill(&sojourn);
+    drop(running);
+    assert_eq!(counts(), [2, 1]);
+}
+
+#[test]
 fn a_script_takes_from_a_set_what_it_says_that_it_took() {
     let sojourn = start();
     let members: Vec<String> = (0..200).map(|number| number.to_string()).collect();

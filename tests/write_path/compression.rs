@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sojourn::config::Settings;
 use sojourn::database::Kind;
+use sojourn::keyspace::dictionary::Samples;
 use sojourn::keyspace::sweep::{Step, Sweep};
 
 use super::*;
@@ -118,6 +119,26 @@ async fn a_value_is_compressed_once_it_has_settled_down_and_read_as_it_was() {
     assert_eq!((press.packed(), press.rig.value("cookie:7").as_deref()), (2 * SAMPLES_MIN - 1, Some("{}")));
     press.rig.delete("cookie:8");
     assert_eq!((press.packed(), press.rig.value("cookie:8")), (2 * SAMPLES_MIN - 2, None));
+}
+
+#[tokio::test]
+async fn a_script_that_meets_a_value_which_cannot_be_read_has_it_fetched_anew() {
+    let press = Press::trained_for("cookie").await;
+    let (rig, names) = (&press.rig, [(0, &b"cookie:1"[..])]);
+    // Memory is damaged: nothing that is packed can be read any more.
+    let packing = &rig.keyspace.packing;
+    let mut samples = Samples::default();
+    (0..2 * SAMPLES_MIN).for_each(|number| samples.add(session("other", number).as_bytes()));
+    packing.adopt(samples.train(packing.free_number(), None).expect("much to learn").dictionary);
+    packing.retire();
+    let loads = rig.database.loads();
+    let locked = rig.keyspace.lock(&Lock::Keys(&names, Access::Write), 0, rig.clock.now_ms());
+    let table = rig.keyspace.drafting_table();
+    drop(locked.draft(&table, &names));
+    drop(locked);
+    wait_until("the question", || rig.database.loads() > loads).await;
+    wait_until("the answer", || rig.run(&["cookie:1"], |keys| keys.value(b"cookie:1")).0.is_ok()).await;
+    assert_eq!(rig.value("cookie:1"), Some(session("cookie", 1)));
 }
 
 #[tokio::test]

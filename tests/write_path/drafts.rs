@@ -35,6 +35,8 @@ async fn what_is_done_to_a_draft_is_seen_by_nobody_and_leaves_nothing() {
     }
     assert_eq!(stamp(&rig), before);
     assert_eq!((rig.count(), rig.database.commits()), (1, commits));
+    let metrics = &rig.through.metrics;
+    assert_eq!((metrics.created_keys.get(), metrics.deleted_keys.get()), (1, 0), "no draft counts");
 }
 
 #[tokio::test]

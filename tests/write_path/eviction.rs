@@ -1,12 +1,13 @@
 //! Values leave memory at the limit: which, and what stays.
 
+use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 use sojourn::clock::Expiry;
 use sojourn::config::EvictionPolicy;
 use sojourn::database::unit::Outcome;
 use sojourn::keyspace::eviction::Room;
-use sojourn::keyspace::{KeysError, Tickets};
+use sojourn::keyspace::{KeysError, Lock, Tickets};
 
 use super::{MINUTE_MS, NOW_MS, PATIENCE, Rig, settled, wait_until};
 
@@ -187,6 +188,30 @@ async fn volatile_policies_spare_values_without_an_end_and_ttl_takes_the_nearest
     }
     rig.shed_all(EvictionPolicy::AllkeysRandom);
     assert_eq!(share(&rig.cold(&lasting)), 1.0);
+}
+
+#[tokio::test]
+async fn who_finds_nothing_that_may_leave_locks_nothing() {
+    let rig = Rig::start().await;
+    rig.log_in(0..1, Expiry::NEVER).await;
+    rig.keyspace.memory_limit.set(1, EvictionPolicy::VolatileTtl);
+    let all = rig.keyspace.lock(&Lock::All, 0, NOW_MS);
+    let (keyspace, (tell, told)) = (Arc::clone(&rig.keyspace), mpsc::channel());
+    let asks = std::thread::spawn(move || tell.send(keyspace.make_room()));
+    assert_eq!(told.recv_timeout(PATIENCE), Ok(Room::None), "it waits for no lock");
+    drop(all);
+    asks.join().expect("no panic").expect("somebody listens");
+}
+
+#[tokio::test]
+async fn under_ttl_the_values_of_few_keys_among_many_leave() {
+    let rig = Rig::start().await;
+    rig.log_in(0..5_000, Expiry::NEVER).await;
+    let rare = rig.log_in(5_000..5_003, LATER).await;
+    let used = rig.keyspace.memory_use().used();
+    rig.limit(used - 1, EvictionPolicy::VolatileTtl);
+    rig.relieve();
+    assert!(rig.cold(&rare).contains(&true));
 }
 
 #[tokio::test]

@@ -205,6 +205,34 @@ async fn many_questions_at_once_are_one_query() {
     finish(&rig, reading).await;
 }
 
+/// As many short keys as one request may ask for are all known afterwards: their answers do not displace each other.
+#[tokio::test]
+async fn what_is_not_too_much_to_ask_is_known_afterwards() {
+    let (rig, reading) = start(1).await;
+    let keys = |count: usize| (0..count).map(|number| (0, format!("{number:06}").into_bytes())).collect::<Vec<_>>();
+    let most = (1..=20).map(|power| keys(1 << power)).take_while(|keys| rig.keyspace.room_to_ask().take(keys));
+    let most = most.last().expect("two keys are not too much");
+    rig.keyspace.load(most.clone()).await.expect("a database that answers");
+    let names: Vec<(u8, &[u8])> = most.iter().map(|(database, key)| (*database, key.as_slice())).collect();
+    assert_eq!(rig.keyspace.unknown(&names).len(), 0, "of {}", most.len());
+    finish(&rig, reading).await;
+    assert!(rig.keyspace.room_to_ask().take(&keys(1 << 20)), "nothing is asked for any more");
+}
+
+#[tokio::test]
+async fn only_the_values_of_known_keys_count_as_cold() {
+    let (rig, reading) = start(1).await;
+    let cold_hits = || rig.through.metrics.keyspace_cold_hits.get();
+    ask(&rig, "sess:e").await;
+    ask(&rig, "sess:none").await;
+    assert_eq!(cold_hits(), 0, "it was not known whether they exist");
+    for _ in 0..2 {
+        rig.keyspace.load(vec![(0, b"sess:a".to_vec()), (0, b"sess:none".to_vec())]).await.expect("an answer");
+        assert_eq!(cold_hits(), 1, "a value that is in memory is waited for by nobody");
+    }
+    finish(&rig, reading).await;
+}
+
 #[tokio::test]
 async fn an_outage_makes_the_reading_begin_anew_and_unknown_keys_an_error() {
     let (rig, reading) = start(2).await;

@@ -78,6 +78,9 @@ impl Keys<'_> {
             if draft.locked.slot(spot, *database, key).is_none() {
                 // The table knows no dictionary.
                 let value = life.value.and_then(|held| held.share(&self.keyspace.packing)).map(Kept::Plain);
+                if value.is_none() && life.value.is_some() {
+                    self.keyspace.load_damaged(*database, key);
+                }
                 let life = Life { ends: Ends::at(life.ends.expiry), ..life.with(value) };
                 let name = Name { database: *database, key: Arc::from(*key) };
                 draft.locked.insert(spot, name, Entry { life: Some(life), pending: None });

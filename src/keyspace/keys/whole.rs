@@ -27,7 +27,8 @@ impl Keys<'_> {
                 slot.change(|name, entry| {
                     entry.mark(&ticket);
                     let Some(life) = entry.life.take() else { return };
-                    self.keyspace.count_delete(number, name.database, life.ends.expiry);
+                    self.keyspace.counts.shift(number, name.database, Some(life.ends.expiry), None);
+                    self.deleted += 1;
                     self.keyspace.watches.changed(name.database, &name.key);
                     if self.puts.is_some() {
                         self.changes.push((record(name, life.home), Change::Delete));

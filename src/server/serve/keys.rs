@@ -16,16 +16,21 @@ const KEYS_AWAY: &str = "MISCONF the database is not available: not all keys hav
 const KEYS_STOPPING: &str = "MISCONF the server stops: not all keys have been read yet";
 
 impl Connection {
-    /// Loads these keys and those of the requests behind, in one query.
+    /// Loads these keys and those of the requests behind, as far as they may be asked for together, in one query.
     pub(super) async fn load(&mut self, mut keys: Vec<(u8, Vec<u8>)>) -> Result<(), Reply> {
-        if self.app.keyspace.is_too_much_to_ask(&keys) {
+        let mut room = self.app.keyspace.room_to_ask();
+        if !room.take(&keys) {
             return self.await_keys().await;
         }
         if std::mem::replace(&mut self.has_loaded, true) && self.kept.is_none() {
             self.kept = Some(self.app.keyspace.hold_loaded());
         }
         for request in &self.requests {
-            keys.extend(execute::keys_to_load(&self.app, &self.client, request));
+            let behind = execute::keys_to_load(&self.app, &self.client, request);
+            if !room.take(&behind) {
+                break;
+            }
+            keys.extend(behind);
         }
         let loaded = async {
             if self.app.write_through.is_down() {
