@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, RwLock};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::app::{App, Clients, Limits, PubSub, Scripts, Seats, SlowLog, Users, prune_of};
@@ -208,7 +209,7 @@ async fn serve_until(serving: Serving, shutdown: impl Future<Output = ()>) -> Re
     let Serving { app, site, database, loads, listeners, reload, sweep: (sweep, pass_pause) } = serving;
     let (stop, stopping) = watch::channel(false);
     let workers = Arc::new(Workers::start(&app, &stopping)?);
-    let mut tasks = tokio::task::JoinSet::new();
+    let mut tasks = JoinSet::new();
     for listener in listeners {
         tasks.spawn(accept::accept(listener, Arc::clone(&app), Arc::clone(&workers), stopping.clone()));
     }
@@ -241,9 +242,10 @@ async fn serve_until(serving: Serving, shutdown: impl Future<Output = ()>) -> Re
     let stop_limit = app.settings.read().shutdown_timeout;
     let _ = stop.send(true);
     app.scripts.stop_all();
-    while tasks.join_next().await.is_some() {}
+    end_tasks(tasks, stop_limit / 4).await;
+    let workers_limit = (stop_limit / 2).saturating_sub(begun.elapsed());
     if let Ok(workers) = Arc::try_unwrap(workers)
-        && !within(stop_limit / 2, move || workers.join()).await
+        && !within(workers_limit, move || workers.join()).await
     {
         warn!("some connections did not end in time");
     }
@@ -258,6 +260,16 @@ async fn serve_until(serving: Serving, shutdown: impl Future<Output = ()>) -> Re
         );
     }
     result
+}
+
+/// Waits for tasks that have been told to end. A file that one of them reads may stand on a disk that hangs: what is acknowledged
+/// is committed all the same.
+async fn end_tasks(mut tasks: JoinSet<()>, limit: Duration) {
+    let ended = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(limit, ended).await.is_err() {
+        warn!("some tasks did not end in time, as where a disk hangs that they read from");
+        tasks.shutdown().await;
+    }
 }
 
 /// How many scripts may run for long at a time: one a core, so that those that serve connections get their share beside them,
