@@ -234,7 +234,7 @@ async fn serve_until(serving: Serving, shutdown: impl Future<Output = ()>) -> Re
     let mut storage = start::Storage::start(&app, database, loads, asked)?;
     let early = tokio::select! {
         () = shutdown => None,
-        end = storage.ended() => Some(end),
+        failed = storage.failed() => failed,
     };
     info!("stopping: what was received is answered, then everything is committed");
     supervisor::stopping();
