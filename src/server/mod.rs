@@ -317,7 +317,7 @@ async fn expire(app: Arc<App>, mut ticks: Ticks) {
     let mut watchdog = Watchdog::new();
     while ticks.next().await {
         if app.write_through.status() != Status::Loading {
-            expire_all(&app, &ticks).await;
+            expire_all(&app, &ticks, &mut watchdog).await;
             app.keyspace.watches.sweep();
         }
         watchdog.sign();
@@ -326,13 +326,15 @@ async fn expire(app: Arc<App>, mut ticks: Ticks) {
     }
 }
 
-/// Lets all go that has ended, slice by slice, so that those who serve have the processors in between.
-async fn expire_all(app: &App, ticks: &Ticks) {
+/// Lets all go that has ended, slice by slice, so that those who serve have the processors in between. Millions take longer than
+/// the service manager waits for a sign, and each slice has shown that the keys can be reached.
+async fn expire_all(app: &App, ticks: &Ticks, watchdog: &mut Watchdog) {
     let mut from = Some(0);
     while let Some(shard) = from.filter(|_| !*ticks.stopping.borrow()) {
         let begun = Instant::now();
         from = app.keyspace.expire_slice(shard, EXPIRE_SLICE);
         app.metrics.latency.note(Event::ExpireCycle, begun.elapsed(), &app.clock);
+        watchdog.sign();
         if from.is_some() {
             tokio::time::sleep(EXPIRE_PAUSE).await;
         }
