@@ -42,9 +42,9 @@ pub use users::{User, Users};
 /// What lives as long as the process.
 #[derive(Debug)]
 pub struct App {
-    /// The settings in force; CONFIG SET changes them.
+    /// The settings in force; [`App::put_in_force`] changes them.
     pub settings: RwLock<Settings>,
-    /// Where they came from.
+    /// Where they came from. Whoever changes them holds this lock meanwhile.
     pub sources: Mutex<Sources>,
     /// Those of the settings that the writer asks for.
     pub prune: watch::Sender<Prune>,
@@ -111,16 +111,18 @@ impl App {
         self.seats.take(address, settings.maxclients as usize, address_max)
     }
 
-    /// Puts settings in force in the place of those that are, and has the files of TLS read if they are asked for.
+    /// Puts settings in force in the place of those that are, and has the files of TLS read if they are asked for. Called under
+    /// the lock of `sources`, so that who changes settings never undoes another's change; those that are in force are locked only
+    /// for the moment of the swap, since the files may stand on a disk that hangs, and all who serve ask for settings.
     ///
     /// # Errors
     /// When what stands in the files is no good; all is as before then.
-    pub fn put_in_force(&self, settings: &mut Settings, changed: Settings, reads_tls: bool) -> Result<(), TlsError> {
+    pub fn put_in_force(&self, changed: Settings, reads_tls: bool) -> Result<(), TlsError> {
         if let Some(tls) = self.tls.as_ref().filter(|_| reads_tls) {
             tls.load(&changed.tls)?;
         }
-        let before = std::mem::replace(settings, changed);
-        self.follow(&before, settings);
+        let before = std::mem::replace(&mut *self.settings.write(), changed.clone());
+        self.follow(&before, &changed);
         Ok(())
     }
 

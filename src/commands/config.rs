@@ -137,12 +137,13 @@ fn set(app: &App, _: &mut Client, request: &Request) -> CommandResult {
     }
     let pairs: Vec<(&str, &str)> = pairs.iter().map(|[name, value]| (name.as_ref(), value.as_ref())).collect();
     let failed = |error: SetError| CommandError::other(error.to_string());
-    let mut settings = app.settings.write();
-    let mut changed = settings.clone();
+    // Who changes settings has this lock; those in force stay free for all who serve while files are read.
+    let _changing = app.sources.lock();
+    let mut changed = app.settings.read().clone();
     config::set_all(&mut changed, &pairs).map_err(failed)?;
     // As in Redis, naming a file once more reads it once more.
     let of_tls = pairs.iter().find_map(|(name, _)| of_tls(name));
-    let put = app.put_in_force(&mut settings, changed, of_tls.is_some());
+    let put = app.put_in_force(changed, of_tls.is_some());
     put.map_err(|error| failed(not_taken(of_tls.unwrap_or_default(), &error)))?;
     Ok(Reply::OK)
 }

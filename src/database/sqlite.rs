@@ -106,11 +106,16 @@ impl Sqlite {
         })
     }
 
+    /// How the file is opened, which is made if it is not there. To set the mode of the journal is to write, wherever it is
+    /// another one.
     fn options(&self) -> SqliteConnectOptions {
+        self.options_to_look().create_if_missing(true).journal_mode(SqliteJournalMode::Wal)
+    }
+
+    /// The same of one that is taken as it is.
+    fn options_to_look(&self) -> SqliteConnectOptions {
         SqliteConnectOptions::new()
             .filename(&self.path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(self.settings.write_timeout.max(Duration::from_millis(2)) / 2)
             .statement_cache_capacity(STATEMENTS)
@@ -128,7 +133,10 @@ impl Sqlite {
         let warnings = match mode.as_str() {
             "wal" => Vec::new(),
             _ => {
-                vec![format!("SQLite cannot keep a write-ahead log there (journal_mode = {mode}): commits are slower")]
+                vec![format!(
+                    "SQLite cannot keep a write-ahead log there (journal_mode = {mode}): commits are slower, and wait or are \
+                     refused while all keys are read at the start"
+                )]
             }
         };
         *self.found.write() = Found { version, warnings };

@@ -62,8 +62,14 @@ fn adopt(
         first.map_or(Ok(0), |listener| address(listener).map(|address| address.port()))
     };
     (settings.port, settings.tls.port) = (port(false)?, port(true)?);
-    settings.bind = listeners.iter().map(|listener| Ok(address(listener)?.ip())).collect::<std::io::Result<_>>()?;
-    settings.bind.dedup();
+    let mut bind = Vec::new();
+    for listener in &listeners {
+        let address = address(listener)?.ip();
+        if !bind.contains(&address) {
+            bind.push(address);
+        }
+    }
+    settings.bind = bind;
     Ok(listeners)
 }
 
@@ -108,4 +114,22 @@ fn bind_error(setting: &str, address: SocketAddr, error: &std::io::Error) -> Str
         return format!("{setting}: {address} is taken: is redis-server running? Try --{setting} {next}");
     }
     format!("bind: cannot listen on {address}: {error}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn each_address_of_the_sockets_handed_over_is_named_once() {
+        let addresses = ["127.0.0.1", "127.0.0.2", "127.0.0.1", "127.0.0.2"];
+        let inherited = addresses.map(|address| {
+            let socket = std::net::TcpListener::bind((address, 0)).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            Inherited { socket, is_tls: false }
+        });
+        let mut settings = Settings::default();
+        assert_eq!(adopt(inherited.into(), &mut settings, None).unwrap().len(), 4);
+        assert_eq!(settings.bind, [1, 2].map(|last| std::net::IpAddr::from([127, 0, 0, last])));
+    }
 }

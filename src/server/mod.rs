@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, RwLock};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::app::{App, Clients, Limits, PubSub, Scripts, Seats, SlowLog, Users, prune_of};
@@ -208,7 +209,7 @@ async fn serve_until(serving: Serving, shutdown: impl Future<Output = ()>) -> Re
     let Serving { app, site, database, loads, listeners, reload, sweep: (sweep, pass_pause) } = serving;
     let (stop, stopping) = watch::channel(false);
     let workers = Arc::new(Workers::start(&app, &stopping)?);
-    let mut tasks = tokio::task::JoinSet::new();
+    let mut tasks = JoinSet::new();
     for listener in listeners {
         tasks.spawn(accept::accept(listener, Arc::clone(&app), Arc::clone(&workers), stopping.clone()));
     }
@@ -233,7 +234,7 @@ async fn serve_until(serving: Serving, shutdown: impl Future<Output = ()>) -> Re
     let mut storage = start::Storage::start(&app, database, loads, asked)?;
     let early = tokio::select! {
         () = shutdown => None,
-        end = storage.ended() => Some(end),
+        failed = storage.failed() => failed,
     };
     info!("stopping: what was received is answered, then everything is committed");
     supervisor::stopping();
@@ -241,9 +242,10 @@ async fn serve_until(serving: Serving, shutdown: impl Future<Output = ()>) -> Re
     let stop_limit = app.settings.read().shutdown_timeout;
     let _ = stop.send(true);
     app.scripts.stop_all();
-    while tasks.join_next().await.is_some() {}
+    end_tasks(tasks, stop_limit / 4).await;
+    let workers_limit = (stop_limit / 2).saturating_sub(begun.elapsed());
     if let Ok(workers) = Arc::try_unwrap(workers)
-        && !within(stop_limit / 2, move || workers.join()).await
+        && !within(workers_limit, move || workers.join()).await
     {
         warn!("some connections did not end in time");
     }
@@ -258,6 +260,16 @@ async fn serve_until(serving: Serving, shutdown: impl Future<Output = ()>) -> Re
         );
     }
     result
+}
+
+/// Waits for tasks that have been told to end. A file that one of them reads may stand on a disk that hangs: what is acknowledged
+/// is committed all the same.
+async fn end_tasks(mut tasks: JoinSet<()>, limit: Duration) {
+    let ended = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(limit, ended).await.is_err() {
+        warn!("some tasks did not end in time, as where a disk hangs that they read from");
+        tasks.shutdown().await;
+    }
 }
 
 /// How many scripts may run for long at a time: one a core, so that those that serve connections get their share beside them,
@@ -305,7 +317,7 @@ async fn expire(app: Arc<App>, mut ticks: Ticks) {
     let mut watchdog = Watchdog::new();
     while ticks.next().await {
         if app.write_through.status() != Status::Loading {
-            expire_all(&app, &ticks).await;
+            expire_all(&app, &ticks, &mut watchdog).await;
             app.keyspace.watches.sweep();
         }
         watchdog.sign();
@@ -314,13 +326,15 @@ async fn expire(app: Arc<App>, mut ticks: Ticks) {
     }
 }
 
-/// Lets all go that has ended, slice by slice, so that those who serve have the processors in between.
-async fn expire_all(app: &App, ticks: &Ticks) {
+/// Lets all go that has ended, slice by slice, so that those who serve have the processors in between. Millions take longer than
+/// the service manager waits for a sign, and each slice has shown that the keys can be reached.
+async fn expire_all(app: &App, ticks: &Ticks, watchdog: &mut Watchdog) {
     let mut from = Some(0);
     while let Some(shard) = from.filter(|_| !*ticks.stopping.borrow()) {
         let begun = Instant::now();
         from = app.keyspace.expire_slice(shard, EXPIRE_SLICE);
         app.metrics.latency.note(Event::ExpireCycle, begun.elapsed(), &app.clock);
+        watchdog.sign();
         if from.is_some() {
             tokio::time::sleep(EXPIRE_PAUSE).await;
         }

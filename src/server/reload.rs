@@ -61,15 +61,14 @@ fn change(app: &App, loaded: &Loaded) -> Result<(), String> {
         warn!("{warning}");
     }
     let mut sources = app.sources.lock();
-    let mut settings = app.settings.write();
-    let mut reread = sources.reread(&settings, loaded);
+    let in_force = app.settings.read().clone();
+    let mut reread = sources.reread(&in_force, loaded);
     if reread.changed.contains(&"maxclients") {
         open_files::make_room(&mut reread.settings);
     }
     // The files of TLS are read in any case: what stands in them may be new under the same name.
-    app.put_in_force(&mut settings, reread.settings.clone(), true).map_err(|error| error.to_string())?;
+    app.put_in_force(reread.settings.clone(), true).map_err(|error| error.to_string())?;
     sources.note_reread(loaded, &reread);
-    drop(settings);
     info!(changed = reread.changed.join(", "), "the settings were read again");
     if !reread.at_start.is_empty() {
         let settings = reread.at_start.join(", ");

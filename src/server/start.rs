@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::{debug, error, info, warn};
 
 use super::survey::{self, Survey};
@@ -30,6 +30,7 @@ pub type End = Result<WriterEnd, DatabaseError>;
 pub struct Storage {
     thread: Option<JoinHandle<()>>,
     ended: oneshot::Receiver<End>,
+    unreadable: Arc<Notify>,
 }
 
 impl Storage {
@@ -45,21 +46,31 @@ impl Storage {
     ) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (tell, ended) = oneshot::channel();
-        let app = Arc::clone(app);
+        let unreadable = Arc::new(Notify::new());
+        let (app, tell_unreadable) = (Arc::clone(app), Arc::clone(&unreadable));
         let thread = std::thread::Builder::new().name("storage".to_owned()).spawn(move || {
-            let end = runtime.block_on(own(&app, &database, loads, surveys));
+            let end = runtime.block_on(own(&app, &database, loads, surveys, tell_unreadable));
             // Nobody listens any more when the stop took too long.
             let _ = tell.send(end);
             runtime.shutdown_background();
         })?;
-        Ok(Self { thread: Some(thread), ended })
+        Ok(Self { thread: Some(thread), ended, unreadable })
     }
 
-    /// Resolves when the storage ends by itself.
-    pub async fn ended(&mut self) -> End {
+    async fn ended(&mut self) -> End {
         (&mut self.ended)
             .await
             .unwrap_or_else(|_| Err(DatabaseError::Unusable("the storage thread panicked".to_owned())))
+    }
+
+    /// Resolves when the server cannot go on: with how the storage ended by itself, or with `None` where it still commits what
+    /// clients are told until the server has stopped, since only the keys turned out to be unreadable. Its end says why then.
+    pub async fn failed(&mut self) -> Option<End> {
+        let unreadable = Arc::clone(&self.unreadable);
+        tokio::select! {
+            end = self.ended() => Some(end),
+            () = unreadable.notified() => None,
+        }
     }
 
     /// Commits everything, releases the database and ends.
@@ -96,7 +107,13 @@ pub fn judge(end: End) -> Result<(), ServerError> {
 }
 
 /// Owns the database, and commits until the end.
-async fn own(app: &Arc<App>, database: &Arc<dyn Database>, loads: Loads, surveys: mpsc::Receiver<Survey>) -> End {
+async fn own(
+    app: &Arc<App>,
+    database: &Arc<dyn Database>,
+    loads: Loads,
+    surveys: mpsc::Receiver<Survey>,
+    unreadable: Arc<Notify>,
+) -> End {
     tokio::spawn(survey::run(Arc::clone(app), Arc::clone(database), surveys));
     let Some(ownership) = acquire(app, &**database).await? else {
         return Ok(WriterEnd::Stopped);
@@ -117,7 +134,7 @@ async fn own(app: &Arc<App>, database: &Arc<dyn Database>, loads: Loads, surveys
     app.write_through.set_status(Status::Up);
     *app.database.write() = database.description();
     report(app);
-    let reading = tokio::spawn(read_all(Arc::clone(app), Arc::clone(database)));
+    let reading = tokio::spawn(read_all(Arc::clone(app), Arc::clone(database), unreadable));
     let end = writer.run().await;
     let read = if reading.is_finished() { reading.await.unwrap_or(Ok(())) } else { Ok(()) };
     database.release().await;
@@ -146,14 +163,14 @@ async fn acquire(app: &App, database: &dyn Database) -> Result<Option<(i64, i64)
 }
 
 /// Reads all keys, and then the values that were used last.
-async fn read_all(app: Arc<App>, database: Arc<dyn Database>) -> Result<(), DatabaseError> {
-    read_keys(Arc::clone(&app), Arc::clone(&database)).await?;
+async fn read_all(app: Arc<App>, database: Arc<dyn Database>, unreadable: Arc<Notify>) -> Result<(), DatabaseError> {
+    read_keys(Arc::clone(&app), Arc::clone(&database)).await.inspect_err(|_| unreadable.notify_one())?;
     warm_up(&app, &*database).await;
     Ok(())
 }
 
 /// Reads all keys, as often as it takes: the writer sits out outages, and ends the process if another server has owned the
-/// database meanwhile. A table that cannot be read ends it, too.
+/// database meanwhile. A table that cannot be read is an error: the server stops as if it were asked to.
 async fn read_keys(app: Arc<App>, database: Arc<dyn Database>) -> Result<(), DatabaseError> {
     let begun = Instant::now();
     let progress = tokio::spawn(tell_progress(Arc::clone(&app), begun));
@@ -165,10 +182,7 @@ async fn read_keys(app: Arc<App>, database: Arc<dyn Database>) -> Result<(), Dat
                 }
                 break Ok(());
             }
-            Err(error @ DatabaseError::Unusable(_)) => {
-                app.write_through.stop();
-                break Err(error);
-            }
+            Err(error @ DatabaseError::Unusable(_)) => break Err(error),
             Err(error) => warn!(%error, "the keys could not be read to their end: they are read anew"),
         }
         tokio::time::sleep(ASK_AGAIN).await;
@@ -246,4 +260,127 @@ fn report(app: &App) {
         "ready to accept connections"
     );
     supervisor::ready();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use async_trait::async_trait;
+    use parking_lot::{Mutex, RwLock};
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::app::{Clients, Limits, PubSub, Scripts, Seats, SlowLog, Users, prune_of};
+    use crate::clock::{Clock, Expiry};
+    use crate::config::{Loaded, Settings, Sources};
+    use crate::database::memory::Memory;
+    use crate::database::write_through::WriteThrough;
+    use crate::database::{
+        Batch, Change, Committed, DatabaseSettings, Description, Home, RecordId, SessionTables, StoredRecord, Visit,
+    };
+    use crate::keyspace::hot::Access;
+    use crate::keyspace::{Keyspace, Lock};
+    use crate::telemetry::metrics::Metrics;
+    use crate::telemetry::storage::StorageFigures;
+
+    /// A database whose keys cannot be read.
+    struct Unreadable(Memory);
+
+    #[async_trait]
+    impl Database for Unreadable {
+        async fn acquire(&self, held: Option<i64>) -> Result<Ownership, DatabaseError> {
+            self.0.acquire(held).await
+        }
+
+        async fn commit(&self, batch: &Batch) -> Result<Committed, DatabaseError> {
+            self.0.commit(batch).await
+        }
+
+        async fn locked(&self, changes: &[(RecordId, Change)]) -> Result<Vec<usize>, DatabaseError> {
+            self.0.locked(changes).await
+        }
+
+        async fn scan(&self, _: Home, _: i64, _: &mut Visit<'_>) -> Result<(), DatabaseError> {
+            Err(DatabaseError::Unusable("an expiry is none".to_owned()))
+        }
+
+        async fn load(&self, ids: &[RecordId]) -> Result<Vec<Option<StoredRecord>>, DatabaseError> {
+            self.0.load(ids).await
+        }
+
+        async fn survey(&self, now_ms: i64) -> Result<StorageFigures, DatabaseError> {
+            self.0.survey(now_ms).await
+        }
+
+        async fn release(&self) {
+            self.0.release().await;
+        }
+
+        fn description(&self) -> Description {
+            self.0.description()
+        }
+    }
+
+    /// What a server runs on that answers at once, with what loads its keys.
+    fn everysec() -> (Arc<App>, Loads) {
+        let metrics = Arc::new(Metrics::new(&[]));
+        let write_through = Arc::new(WriteThrough::new(true, Arc::clone(&metrics)));
+        let (tables, clock) = (SessionTables::default(), Clock::default());
+        let (keyspace, loads) =
+            Keyspace::new(tables, Duration::ZERO, clock.clone(), Arc::clone(&write_through), Arc::clone(&metrics));
+        let settings = Settings::default();
+        let (explicit, beyond_file) = (BTreeSet::new(), BTreeSet::new());
+        let loaded = Loaded { settings: settings.clone(), warnings: Vec::new(), explicit, beyond_file, file: None };
+        let app = App {
+            limits: Limits::new(&settings),
+            slow_log: SlowLog::new(&settings),
+            users: Users::new(None),
+            prune: watch::Sender::new(prune_of(&settings)),
+            settings: RwLock::new(settings),
+            sources: Mutex::new(Sources::new(&loaded)),
+            tls: None,
+            clock,
+            keyspace,
+            write_through,
+            database: RwLock::default(),
+            clients: Clients::default(),
+            pubsub: Arc::new(PubSub::new(Arc::clone(&metrics))),
+            monitors: Arc::default(),
+            scripts: Arc::new(Scripts::new(1, Duration::ZERO)),
+            seats: Seats::default(),
+            metrics,
+            run_id: String::new(),
+            port: 0,
+            started: Instant::now(),
+            logging: None,
+        };
+        (Arc::new(app), loads)
+    }
+
+    #[tokio::test]
+    async fn what_is_acknowledged_after_the_keys_proved_unreadable_is_committed() {
+        let (app, loads) = everysec();
+        let memory = Memory::open(&DatabaseSettings {
+            url: "memory://".to_owned(),
+            session_tables: SessionTables::default(),
+            create_tables: true,
+            timezone: None,
+            write_timeout: app.write_timeout(),
+            identity: "test:1".to_owned(),
+        });
+        let twin = memory.twin("test:2");
+        let (_surveys, asked) = mpsc::channel(1);
+        let mut storage = Storage::start(&app, Arc::new(Unreadable(memory)), loads, asked).unwrap();
+        let patience = Duration::from_secs(30);
+        let failed = tokio::time::timeout(patience, storage.failed()).await.expect("a failure");
+        assert!(failed.is_none(), "it commits until the server has stopped: {failed:?}");
+        let mut locked = app.keyspace.lock(&Lock::Keys(&[(0, b"k")], Access::Write), 0, app.clock.now_ms());
+        locked.put(b"k", b"v", Expiry::NEVER).unwrap();
+        drop(locked.finish());
+        assert!(!app.write_through.refuses_writes() && !app.write_through.holds_replies(), "nobody waits for it");
+        let stopped = storage.stop(&app, patience).await;
+        assert!(matches!(stopped, Err(ServerError::Database(DatabaseError::Unusable(_)))), "{stopped:?}");
+        assert_eq!(twin.stored(b"k").map(|(value, _)| value.to_vec()), Some(b"v".to_vec()));
+    }
 }

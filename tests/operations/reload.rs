@@ -1,13 +1,15 @@
 //! Settings that change while the server runs: by SIGHUP, by CONFIG SET, and by CONFIG REWRITE for the next start. No client notices.
 
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use tempfile::TempDir;
 
 use super::support::certificates::Authority;
 use super::support::resp::{Connection, Frame};
-use super::support::server::{Server, free_port, is_ok, wait_until};
+use super::support::server::{Server, free_port, is_ok, wait_for, wait_until};
 use super::support::tls::{self, Client, first_certificate, shown};
 
 /// A file of settings that the test changes.
@@ -52,6 +54,17 @@ fn reload(server: &Server, line: &str) {
 }
 
 const READ: &str = "the settings were read again";
+
+/// A file on a disk that hangs: whoever reads it waits.
+fn make_hanging(path: &Path) {
+    assert!(Command::new("mkfifo").arg(path).status().expect("mkfifo runs").success());
+}
+
+/// Waits until somebody reads it; they do so until the answer is dropped.
+fn read_in_vain(path: &Path) -> fs::File {
+    let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).expect("a flag");
+    wait_for("a reader", || fs::File::options().write(true).custom_flags(nonblocking).open(path).ok())
+}
 
 #[test]
 fn a_reload_changes_what_can_change_and_drops_nobody() {
@@ -144,6 +157,45 @@ fn a_reload_takes_new_certificates_and_refuses_bad_ones_whole() {
     assert_eq!(shown(&mut fresh), first_certificate(&new.certificate));
     assert!(matches!(old.call(&["PING"]), Ok(Frame::Line(b'+', _))), "who was there stays");
     assert_eq!(setting(&mut server.connect(), "timeout"), "9");
+}
+
+#[test]
+fn a_reload_from_a_disk_that_hangs_stops_nobody() {
+    let authority = Authority::new();
+    let (issued, number, authorities) = (authority.issue(), free_port().to_string(), authority.certificate());
+    let file = File::new("timeout = 5\n");
+    let mut flags: Vec<&str> = tls::flags(&number, &issued, &authorities, "no");
+    // Named by the file, so that the reload names another one, which nobody else looks at.
+    let named = flags.iter().position(|flag| *flag == "--tls-cert-file").expect("the certificate");
+    flags.drain(named..named + 2);
+    let certificate = |path: &Path| format!("timeout = 5\ntls-cert-file = \"{}\"\n", path.display());
+    file.write(&certificate(Path::new(&issued.certificate)));
+    flags.extend(file.flags());
+    let server = Server::start("memory://", &flags);
+    let hanging = file.path.with_file_name("hanging.pem");
+    make_hanging(&hanging);
+    file.write(&certificate(&hanging));
+    server.signal("HUP");
+    let reading = read_in_vain(&hanging);
+    let mut connection = server.connect();
+    assert!(is_ok(&connection.call(&["SELECT", "1"]).expect("a reply")));
+    assert_eq!(setting(&mut connection, "timeout"), "5");
+    drop(reading);
+    server.wait_for_log("the settings are no good; nothing was changed");
+}
+
+#[test]
+fn a_server_whose_reload_hangs_stops_all_the_same() {
+    let file = File::new("timeout = 5\n");
+    let mut flags = file.flags().to_vec();
+    flags.extend(["--shutdown-timeout", "4s"]);
+    let mut server = Server::start("memory://", &flags);
+    fs::remove_file(&file.path).expect("a file");
+    make_hanging(&file.path);
+    server.signal("HUP");
+    let _reading = read_in_vain(&file.path);
+    assert!(server.stop().success(), "{}", server.log());
+    assert!(server.log().contains("stopped; everything is committed"), "{}", server.log());
 }
 
 #[test]

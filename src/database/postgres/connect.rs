@@ -259,9 +259,12 @@ async fn set<S: AsRef<str>>(connection: &mut PgConnection, settings: &[(&str, S)
         .map(|_| ())
 }
 
-/// Makes a reader one that reads whole tables, for as long as they are large.
-pub(super) async fn set_up_scan(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    set(connection, &[("statement_timeout", "0"), ("enable_seqscan", "on")]).await
+/// Makes a reader one that reads whole tables, for as long as they are large, and waits for the lock of one only so long: PostgreSQL
+/// does not notice that whoever waited has gone, and keeps a connection for each.
+pub(super) async fn set_up_scan(connection: &mut PgConnection, lock_wait: Duration) -> Result<(), sqlx::Error> {
+    let lock_timeout = lock_wait.as_millis().max(1).to_string();
+    let of_scan = [("statement_timeout", "0"), ("lock_timeout", &lock_timeout), ("enable_seqscan", "on")];
+    set(connection, &of_scan).await
 }
 
 /// How long one statement of this connection may take from now on.

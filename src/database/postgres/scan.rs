@@ -33,24 +33,28 @@ impl Known {
     pub async fn scan(&self, home: Home, now_ms: i64, visit: &mut Visit<'_>) -> Result<(), DatabaseError> {
         let table = self.layout.table(home)?;
         let mut connection = self.readers.acquire().await.map_err(classify)?.detach();
-        connect::set_up_scan(&mut connection).await.map_err(classify)?;
-        let scanned = read_all(&mut connection, table, now_ms, visit).await;
+        let scanned = read_all(&mut connection, table, now_ms, SILENCE_MAX, visit).await;
         super::close(connection).await;
         scanned
     }
 }
 
-async fn read_all(
+/// Whoever hears nothing for `silence_max` gives up, and may try again.
+pub(super) async fn read_all(
     connection: &mut PgConnection,
     table: Option<&Table>,
     now_ms: i64,
+    silence_max: Duration,
     visit: &mut Visit<'_>,
 ) -> Result<(), DatabaseError> {
-    let pieces = connection.copy_out_raw(&statement(table, now_ms)).await.map_err(classify)?;
+    let silent = |_| outage("the reading of all keys took too long", false);
+    let set_up = connect::set_up_scan(connection, silence_max / 2);
+    timeout(silence_max, set_up).await.map_err(silent)?.map_err(classify)?;
+    let sql = statement(table, now_ms);
+    let pieces = timeout(silence_max, connection.copy_out_raw(&sql)).await.map_err(silent)?.map_err(classify)?;
     let mut turns = pieces.ready_chunks(TURN_PIECES);
     let mut rows = Rows::of(table);
-    let silent = |_| outage("the reading of all keys took too long", false);
-    while let Some(pieces) = timeout(SILENCE_MAX, turns.next()).await.map_err(silent)? {
+    while let Some(pieces) = timeout(silence_max, turns.next()).await.map_err(silent)? {
         for piece in pieces {
             rows.add(&piece.map_err(classify)?);
             while let Some(key) = rows.next()? {

@@ -1,5 +1,6 @@
 //! What only PostgreSQL can do wrong: zones, tables that somebody else made, privileges, connections that die.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -11,7 +12,7 @@ use crate::database::contract::fixtures::{OfPostgres, shared};
 use crate::database::contract::server::PostgresServer;
 use crate::database::contract::{Owner, keys, put, session, settings};
 use crate::database::json_object::is_session_json;
-use crate::database::{SessionTable, SessionTables};
+use crate::database::{SessionTable, SessionTables, StoredKey};
 
 const LATER: Expiry = Expiry::at_ms(4_102_444_800_123);
 
@@ -141,6 +142,46 @@ async fn a_host_that_never_answers_keeps_the_next_one_from_nothing() {
     assert!(!matches!(first, Ok(Ok(_))), "{first:?}");
     let second = tokio::time::timeout(write_timeout, database.acquire(None)).await;
     assert!(matches!(second, Ok(Ok(Ownership::Owned { .. }))), "{second:?}");
+}
+
+/// A reading of all keys that gives up after a short silence; it must end.
+async fn read_all_of(connection: &mut PgConnection) -> Result<(), DatabaseError> {
+    let mut visit = |_: StoredKey<'_>| ControlFlow::Continue(());
+    let reading = scan::read_all(connection, None, 0, Duration::from_millis(500), &mut visit);
+    tokio::time::timeout(Duration::from_secs(30), reading).await.expect("an end")
+}
+
+#[tokio::test]
+async fn a_reading_of_all_keys_gives_up_a_table_that_stays_locked() {
+    let (fixture, _owner) = owned().await;
+    let url = shared().url(&fixture.0);
+    let other = holding(&fixture, "lock table sojourn_keys in access exclusive mode").await;
+    let locked = read_all_of(&mut PgConnection::connect(&url).await.unwrap()).await.unwrap_err();
+    assert!(matches!(locked, DatabaseError::Locked(_)), "{locked:?}");
+    end(other).await;
+    read_all_of(&mut PgConnection::connect(&url).await.unwrap()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reading_of_all_keys_gives_up_a_server_whose_packets_are_lost() {
+    let (fixture, _owner) = owned().await;
+    let relay = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let there = (std::net::Ipv4Addr::LOCALHOST, shared().port());
+    let url = shared().url(&fixture.0).replace(&there.1.to_string(), &relay.local_addr().unwrap().port().to_string());
+    let (lose, lost) = tokio::sync::oneshot::channel::<()>();
+    tokio::spawn(async move {
+        let (mut here, mut there) =
+            (relay.accept().await.unwrap().0, tokio::net::TcpStream::connect(there).await.unwrap());
+        tokio::select! {
+            _ = tokio::io::copy_bidirectional(&mut here, &mut there) => {}
+            _ = lost => std::future::pending().await,
+        }
+    });
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    read_all_of(&mut connection).await.unwrap();
+    lose.send(()).unwrap();
+    let given_up = read_all_of(&mut connection).await.unwrap_err();
+    assert!(matches!(given_up, DatabaseError::Outage { in_doubt: false, .. }), "{given_up:?}");
 }
 
 #[tokio::test]

@@ -87,7 +87,7 @@ async fn content(database: &Sqlite) -> Vec<Finding> {
     if size == 0 {
         return vec![Finding::good(DATABASE, "the file is empty; the start makes the tables")];
     }
-    let options = database.options().create_if_missing(false).read_only(true);
+    let options = database.options_to_look().read_only(true);
     let mut connection = match options.connect().await {
         Ok(connection) => connection,
         Err(error) => return vec![Finding::fault(DATABASE, database.explain(error).to_string())],

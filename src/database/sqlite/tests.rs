@@ -6,7 +6,7 @@ use super::*;
 use crate::clock::Expiry;
 use crate::database::contract::fixtures::OfSqlite;
 use crate::database::contract::{Fixture, Owner, put, session, settings};
-use crate::database::{BatchWork, Change, SessionTables};
+use crate::database::{BatchWork, Change, SessionTables, Verdict};
 
 const LATER: Expiry = Expiry::at_ms(4_102_444_800_123);
 
@@ -53,6 +53,22 @@ async fn commits_are_flushed_to_the_disk() {
     .unwrap();
     assert_eq!(set, ("wal".to_owned(), 2));
     assert_eq!(database.description().warnings, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_file_without_a_write_ahead_log_is_looked_at_as_the_start_adopts_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("theirs.db");
+    let theirs = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let mut connection = theirs.journal_mode(SqliteJournalMode::Delete).connect().await.unwrap();
+    sqlx::raw_sql("create table notes (note text)").execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    let settings = settings(&format!("sqlite://{}", path.display()), "test:1");
+    let before = std::fs::read(&path).unwrap();
+    let findings = inspect(&settings).await.findings;
+    assert!(findings.iter().all(|finding| finding.verdict == Verdict::Good), "{findings:?}");
+    assert_eq!(std::fs::read(&path).unwrap(), before, "it only looks");
+    Sqlite::open(&settings).unwrap().acquire(None).await.unwrap();
 }
 
 #[tokio::test]

@@ -97,7 +97,7 @@ impl Writer {
             sweep.due = Instant::now() + took;
             self.sweeps.under_way = Some(sweep);
         } else {
-            self.end_sweep(&sweep, pruned.is_some());
+            self.end_sweep(&sweep, pruned.map(|_| sweep.deleted));
         }
         Ok(())
     }
@@ -125,14 +125,11 @@ impl Writer {
                 metrics.last_prune_s.set(u64::try_from(self.clock.now_ms() / 1000).unwrap_or(0));
             }
         }
-        self.through.note_pruned(pruned);
     }
 
-    fn end_sweep(&mut self, sweep: &Sweep, is_whole: bool) {
+    fn end_sweep(&mut self, sweep: &Sweep, deleted: Option<u64>) {
         (self.sweeps.ended, self.sweeps.chance) = (Instant::now(), chance());
-        if is_whole {
-            self.through.note_pruned(Some(0));
-        }
+        self.through.note_prune_ended(deleted);
         if sweep.deleted > 0 {
             let milliseconds = u64::try_from(sweep.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
             info!(records = sweep.deleted, milliseconds, "expired records were deleted");
