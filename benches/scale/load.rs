@@ -7,23 +7,20 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use crate::stage::Result;
-use crate::stage::session::value;
+use crate::stage::session::{PREFIX, TTL_SECONDS, value};
+use crate::stage::{Result, client};
 use crate::support::process::dying_with_us;
-use crate::support::resp::{Connection, Frame, encode};
-
-/// Requests of one pipeline.
-const PIPELINE: u32 = 500;
+use crate::support::resp::{Connection, encode};
 
 /// The key of a session: 37 bytes, as connect-redis makes them of express-session's 32.
 pub fn key(number: u32) -> String {
-    format!("sess:{number:032}")
+    format!("{PREFIX}{number:032}")
 }
 
 /// When the sessions end.
 #[derive(Clone, Copy, Debug)]
 pub enum End {
-    /// A day after they are written.
+    /// A day after they are written, as [`TTL_SECONDS`] says.
     Tomorrow,
     /// Within the second that begins at this time, in Unix milliseconds.
     SecondFrom(u64),
@@ -32,7 +29,7 @@ pub enum End {
 /// The request that writes a session.
 fn set(number: u32, value: &str, end: End) -> Vec<u8> {
     match end {
-        End::Tomorrow => encode(&["SET", &key(number), value, "EX", "86400"]),
+        End::Tomorrow => encode(&["SET", &key(number), value, "EX", &TTL_SECONDS.to_string()]),
         End::SecondFrom(ms) => {
             let end = (ms + u64::from(number % 1_000)).to_string();
             encode(&["SET", &key(number), value, "PXAT", &end])
@@ -51,25 +48,7 @@ pub fn fill(
     rate: Option<f64>,
     content: impl Fn(u32) -> String,
 ) -> Result<()> {
-    let mut connection = Connection::open(address)?;
-    let begun = Instant::now();
-    let first = numbers.start;
-    for start in numbers.clone().step_by(PIPELINE as usize) {
-        if let Some(rate) = rate {
-            let due = Duration::from_secs_f64(f64::from(start - first) / rate);
-            std::thread::sleep(due.saturating_sub(begun.elapsed()));
-        }
-        let chunk = start..numbers.end.min(start + PIPELINE);
-        let requests: Vec<u8> = chunk.clone().flat_map(|number| set(number, &content(number), end)).collect();
-        connection.send(&requests)?;
-        for _ in chunk {
-            let reply = connection.read()?;
-            if reply != Frame::Line(b'+', b"OK".to_vec()) {
-                return Err(format!("a SET was answered by {reply:?}").into());
-            }
-        }
-    }
-    Ok(())
+    client::fill(address, numbers, rate, |number| set(number, &content(number), end))
 }
 
 /// The usual value of a session.

@@ -1,6 +1,7 @@
 //! What the benchmarks stand on: the machine they describe, the sessions they store, and how they show their figures.
 
 pub mod charts;
+pub mod client;
 pub mod ground;
 pub mod machine;
 pub mod scope;

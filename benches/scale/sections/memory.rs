@@ -24,10 +24,10 @@ fn measure(stage: &Stage<'_>) -> Result<Part> {
     );
     let url = format!("sqlite://{}", stage.data.join("memory.db").display());
     let sojourn = Server::sojourn(&url, &["--maxmemory", "0"])?.ready()?;
-    let hot = while_filling(&sojourn, sessions, true)?;
+    let hot = while_filling(&sojourn, sessions)?;
     sojourn.stop()?;
     let redis = Server::redis(&stage.data.join("memory-redis"), &["--appendonly", "no"])?.ready()?;
-    let redis_hot = while_filling(&redis, sessions, false)?;
+    let redis_hot = while_filling(&redis, sessions)?;
     drop(redis);
     let cold = cold_bytes(&url, sessions)?;
     let chart = lines(
@@ -62,15 +62,13 @@ fn measure(stage: &Stage<'_>) -> Result<Part> {
 }
 
 /// Counts, and the bytes a session at each.
-fn while_filling(server: &Server, sessions: u32, is_sojourn: bool) -> Result<Vec<(f64, f64)>> {
+fn while_filling(server: &Server, sessions: u32) -> Result<Vec<(f64, f64)>> {
     let empty = server.resident_bytes()?;
     let step = sessions / STEPS;
     let mut found = Vec::new();
     for number in 0..STEPS {
         fill(server.address(), number * step..(number + 1) * step, End::Tomorrow, None, plain)?;
-        if is_sojourn {
-            server.settle()?;
-        }
+        server.settle()?;
         let count = f64::from((number + 1) * step);
         found.push((count, (server.resident_bytes()? - empty) / count));
     }

@@ -54,11 +54,11 @@ fn measure(stage: &Stage<'_>) -> Result<Part> {
     let database = stage.postgres.create_database();
     let url = stage.postgres.url(&database);
     let sojourn = Server::sojourn(&url, &["--durability", "everysec", "--prune-interval", "1s"])?.ready()?;
-    let ours = storm(&sojourn, sessions, true)?;
+    let ours = storm(&sojourn, sessions)?;
     sojourn.stop()?;
     stage.postgres.sql("postgres", &format!("drop database {database} with (force)"));
     let redis = Server::redis(&stage.data.join("storm-redis"), &["--appendonly", "yes"])?.ready()?;
-    let theirs = storm(&redis, sessions, false)?;
+    let theirs = storm(&redis, sessions)?;
     drop(redis);
     part.table("GET", &HEAD, vec![ours.row("Sojourn"), theirs.row("redis")]);
     judge(&mut part, &ours, &theirs);
@@ -98,25 +98,23 @@ fn judge(part: &mut Part, ours: &Seen, theirs: &Seen) {
     }
 }
 
-fn storm(server: &Server, sessions: u32, is_sojourn: bool) -> Result<Seen> {
-    let rate = if is_sojourn { FILLED_A_SECOND } else { FILLED_A_SECOND * 4.0 };
+fn storm(server: &Server, sessions: u32) -> Result<Seen> {
+    let rate = if server.is_sojourn { FILLED_A_SECOND } else { FILLED_A_SECOND * 4.0 };
     let storm_ms = now_ms() + (f64::from(sessions) / rate * 1_000.0 + CALM_S * 1_000.0) as u64 + 3_000;
     fill(server.address(), sessions..sessions + LIVING, End::Tomorrow, None, plain)?;
     fill(server.address(), 0..sessions, End::SecondFrom(storm_ms), None, plain)?;
-    if is_sojourn {
-        server.settle()?;
-    }
+    server.settle()?;
     let calm_from_ms = storm_ms - (CALM_S * 1_000.0) as u64;
     let early = Duration::from_millis(calm_from_ms.checked_sub(now_ms()).ok_or("the fill took longer than it may")?);
     std::thread::sleep(early);
     let reader = Reader { address: server.address(), rate: RATE, first: sessions, count: LIVING, slice: SLICE };
-    let (mut seen, latencies) = beside(reader, || watch(server, sessions, storm_ms, is_sojourn))?;
+    let (mut seen, latencies) = beside(reader, || watch(server, sessions, storm_ms))?;
     seen.latencies = latencies;
     Ok(seen)
 }
 
 /// What is seen from beside: looks seldom, so as not to be the load itself.
-fn watch(server: &Server, sessions: u32, storm_ms: u64, is_sojourn: bool) -> Result<Seen> {
+fn watch(server: &Server, sessions: u32, storm_ms: u64) -> Result<Seen> {
     let mut connection = server.connect()?;
     std::thread::sleep(Duration::from_millis((storm_ms + 500).saturating_sub(now_ms())));
     // The sessions of the first half second have ended, those of the second not.
@@ -135,7 +133,7 @@ fn watch(server: &Server, sessions: u32, storm_ms: u64, is_sojourn: bool) -> Res
         freed_s = freed_s.or((expired >= f64::from(sessions)).then(since));
         let pruned = server.info("pruned_records")?.unwrap_or(0.0);
         pruned_s = pruned_s.or((pruned >= f64::from(sessions)).then(since));
-        let is_done = freed_s.is_some() && (pruned_s.is_some() || !is_sojourn) && since() > STORM_S.0;
+        let is_done = freed_s.is_some() && (pruned_s.is_some() || !server.is_sojourn) && since() > STORM_S.0;
         if is_done || begun.elapsed().as_secs_f64() > STORM_S.1 {
             break;
         }

@@ -5,6 +5,7 @@ use crate::scale::report::{Part, Wanted};
 use crate::scale::servers::{Server, Stage};
 use crate::stage::Result;
 use crate::stage::charts::number_text;
+use crate::stage::client::expect_ok;
 use crate::support::resp::{Connection, Frame};
 
 /// The section.
@@ -67,10 +68,7 @@ fn json(bytes: usize) -> Vec<u8> {
 /// Of one SET and, with nothing else to do, one GET of it.
 fn peaks(server: &Server, key: &str, value: &[u8]) -> Result<[f64; 2]> {
     let mut connection = server.connect()?;
-    let set = server.peak_bytes(|| {
-        let reply = send(&mut connection, key, value)?;
-        if reply == Frame::Line(b'+', b"OK".to_vec()) { Ok(()) } else { Err(format!("SET: {reply:?}").into()) }
-    })?;
+    let set = server.peak_bytes(|| expect_ok("SET", &send(&mut connection, key, value)?))?;
     let get = server.peak_bytes(|| {
         let reply = connection.call(&["GET", key])?;
         if reply.bytes() == Some(value) { Ok(()) } else { Err("GET answered something else".into()) }
