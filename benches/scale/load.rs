@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use crate::stage::session::{PREFIX, TTL_SECONDS, value};
+use crate::stage::redis_benchmark::Run;
+use crate::stage::session::{PREFIX, RANDOM, TTL_SECONDS, value};
 use crate::stage::{Result, client};
-use crate::support::process::dying_with_us;
 use crate::support::resp::{Connection, encode};
 
 /// The key of a session: 37 bytes, as connect-redis makes them of express-session's 32.
@@ -172,15 +172,9 @@ pub fn beside<T>(reader: Reader, act: impl FnOnce() -> Result<T>) -> Result<(T, 
 /// # Errors
 /// When it fails.
 pub fn get_by_benchmark(address: SocketAddr, sessions: u32, requests: u32) -> Result<f64> {
-    let numbers = [u32::from(address.port()), sessions, requests].map(|number| number.to_string());
-    let [port, sessions, requests_text] = &numbers;
-    let random = key(0).replacen(&"0".repeat(12), "", 1) + "__rand_int__";
+    let random = format!("{PREFIX}{:020}{RANDOM}", 0);
+    let run = Run { connections: 50, pipeline: 1, keys: sessions, requests: u64::from(requests) };
     let begun = Instant::now();
-    let output = dying_with_us("redis-benchmark")
-        .args(["-h", "127.0.0.1", "-p", port, "-c", "50", "-r", sessions, "-n", requests_text, "-q", "GET", &random])
-        .output()?;
-    if !output.status.success() {
-        return Err(format!("redis-benchmark: {}", String::from_utf8_lossy(&output.stderr)).into());
-    }
+    run.send(address, &["-q", "GET", &random])?;
     Ok(f64::from(requests) / begun.elapsed().as_secs_f64())
 }

@@ -2,14 +2,14 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use super::options::Options;
 use crate::postgres::PostgresServer;
 use crate::stage::servers::{REDIS, SOJOURN};
-use crate::stage::{Result, client};
+use crate::stage::{Result, client, process};
 use crate::support::resp::{Connection, Frame};
 use crate::support::server::free_port;
 use crate::support::{redis, sojourn};
@@ -17,9 +17,6 @@ use crate::support::{redis, sojourn};
 /// How long a server may take to its first answer, 5 000 000 sessions included.
 const START_MAX: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(1);
-/// Ticks of a processor's clock a second, as `/proc` counts them on every Linux.
-const TICKS_A_SECOND: f64 = 100.0;
-const PAGE_BYTES: f64 = 4_096.0;
 
 /// What the sections stand on.
 #[derive(Clone, Copy)]
@@ -135,9 +132,7 @@ impl Server {
     /// # Errors
     /// When it has ended.
     pub fn resident_bytes(&self) -> Result<f64> {
-        let text = fs::read_to_string(self.proc("statm"))?;
-        let pages: f64 = text.split(' ').nth(1).ok_or("statm has two columns")?.parse()?;
-        Ok(pages * PAGE_BYTES)
+        process::resident_bytes(self.child.id())
     }
 
     /// The most bytes that it has in memory while something is done, beyond those before.
@@ -145,13 +140,7 @@ impl Server {
     /// # Errors
     /// When it has ended, or what is done fails.
     pub fn peak_bytes(&self, act: impl FnOnce() -> Result<()>) -> Result<f64> {
-        let before = self.resident_bytes()?;
-        // Sets the peak back to what is resident now (man 5 proc_pid_clear_refs).
-        fs::write(self.proc("clear_refs"), "5")?;
-        act()?;
-        let text = fs::read_to_string(self.proc("status"))?;
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("status has VmHWM")?;
-        Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? * 1_024.0 - before)
+        process::peak_bytes(self.child.id(), act)
     }
 
     /// The processor time that it has taken, in seconds.
@@ -159,15 +148,7 @@ impl Server {
     /// # Errors
     /// When it has ended.
     pub fn cpu_seconds(&self) -> Result<f64> {
-        let text = fs::read_to_string(self.proc("stat"))?;
-        let after_name = text.rsplit(") ").next().ok_or("stat has a name")?;
-        // utime and stime are the 14th and 15th column, the 12th and 13th after the name.
-        let ticks: Vec<f64> = after_name.split(' ').skip(11).take(2).map_while(|word| word.parse().ok()).collect();
-        Ok(ticks.iter().sum::<f64>() / TICKS_A_SECOND)
-    }
-
-    fn proc(&self, name: &str) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/{name}", self.child.id()))
+        Ok(process::processor_time(self.child.id())?.as_secs_f64())
     }
 
     /// Waits until all that was acknowledged is in its database, if it is one that has any.

@@ -4,6 +4,8 @@ pub mod charts;
 pub mod client;
 pub mod ground;
 pub mod machine;
+pub mod process;
+pub mod redis_benchmark;
 pub mod scope;
 pub mod servers;
 pub mod session;
