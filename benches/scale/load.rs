@@ -133,6 +133,15 @@ impl Latencies {
         self.slices[slice].saturating_record(took_us.max(1));
     }
 
+    /// The seconds at which the slices begin, and this quantile of each in microseconds.
+    pub fn points(&self, quantile: f64) -> impl Iterator<Item = (f64, f64)> {
+        let seconds = self.slice.as_secs_f64();
+        let point = move |(number, slice): (usize, &Histogram<u64>)| {
+            (number as f64 * seconds, slice.value_at_quantile(quantile) as f64)
+        };
+        self.slices.iter().enumerate().map(point)
+    }
+
     /// All of the slices within these seconds.
     pub fn between(&self, from: f64, to: f64) -> Histogram<u64> {
         let mut all = histogram();
@@ -152,18 +161,21 @@ impl Latencies {
     }
 }
 
-/// Does something while a reader reads; answers what it did, and the latencies meanwhile.
+/// Does something while it is watched; answers what both found. The watch goes on until it is told to stop.
 ///
 /// # Errors
 /// When either fails.
-pub fn beside<T>(reader: Reader, act: impl FnOnce() -> Result<T>) -> Result<(T, Latencies)> {
+pub fn meanwhile<T, W: Send>(
+    watch: impl FnOnce(&AtomicBool) -> Result<W> + Send,
+    act: impl FnOnce() -> Result<T>,
+) -> Result<(T, W)> {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let reading = scope.spawn(|| reader.run(&stop));
+        let watching = scope.spawn(|| watch(&stop));
         let done = act();
         stop.store(true, Ordering::Relaxed);
-        let latencies = reading.join().map_err(|_| "the reader panicked")??;
-        Ok((done?, latencies))
+        let watched = watching.join().map_err(|_| "the watch panicked")??;
+        Ok((done?, watched))
     })
 }
 

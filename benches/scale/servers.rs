@@ -29,6 +29,13 @@ pub struct Stage<'a> {
     pub options: &'a Options,
 }
 
+impl Stage<'_> {
+    /// The URL of a database in this file.
+    pub fn sqlite(&self, file: &str) -> String {
+        format!("sqlite://{}", self.data.join(file).display())
+    }
+}
+
 /// A running server; killed when dropped.
 #[derive(Debug)]
 pub struct Server {

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::Result;
 use super::contestants::echo;
 use super::contestants::{Contestant, Kind, Server};
 use super::generator::Seen;
 use crate::postgres::PostgresServer;
+use crate::stage::Result;
 use crate::stage::process;
 
 /// One contestant under one step of one round.

@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use super::Result;
 use super::generator::{Latencies, Seen};
 use super::loads::Command;
+use crate::stage::Result;
 use crate::stage::redis_benchmark::Run;
 use crate::stage::session::{PREFIX, RANDOM, TTL_SECONDS, random_value};
 

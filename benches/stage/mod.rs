@@ -4,12 +4,14 @@ pub mod charts;
 pub mod client;
 pub mod ground;
 pub mod machine;
+pub mod median;
 pub mod process;
 pub mod redis_benchmark;
 pub mod scope;
 pub mod servers;
 pub mod session;
 pub mod tables;
+pub mod wanted;
 
 /// What can go wrong ends the run with one sentence.
 pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;

@@ -2,10 +2,11 @@
 
 use super::Section;
 use crate::scale::load::{End, fill, plain};
-use crate::scale::report::{Part, Wanted};
+use crate::scale::report::Part;
 use crate::scale::servers::{Server, Stage};
 use crate::stage::Result;
 use crate::stage::charts::{Line, lines, number_text};
+use crate::stage::wanted::Wanted;
 
 /// The section.
 pub const SECTION: Section = Section { name: "memory", about: "resident bytes a session, hot and cold", measure };
@@ -22,7 +23,7 @@ fn measure(stage: &Stage<'_>) -> Result<Part> {
         "A session is a key of 37 bytes, a JSON value of 300 bytes and a TTL. Sojourn stands on SQLite. What a server takes empty \
          is taken off; the rest is divided by the sessions.",
     );
-    let url = format!("sqlite://{}", stage.data.join("memory.db").display());
+    let url = stage.sqlite("memory.db");
     let sojourn = Server::sojourn(&url, &["--maxmemory", "0"])?.ready()?;
     let hot = while_filling(&sojourn, sessions)?;
     sojourn.stop()?;

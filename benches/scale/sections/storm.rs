@@ -6,11 +6,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use hdrhistogram::Histogram;
 
 use super::Section;
-use crate::scale::load::{End, Latencies, Reader, beside, fill, key, plain};
-use crate::scale::report::{Part, Wanted};
+use crate::scale::load::{End, Latencies, Reader, fill, key, meanwhile, plain};
+use crate::scale::report::Part;
 use crate::scale::servers::{Server, Stage};
 use crate::stage::Result;
 use crate::stage::charts::{Line, lines, number_text};
+use crate::stage::wanted::Wanted;
 
 /// The section.
 pub const SECTION: Section = Section { name: "storm", about: "all sessions end within one second", measure };
@@ -37,6 +38,12 @@ const P99_OVER_CALM_MAX: f64 = 2.0;
 #[derive(Debug)]
 struct Seen {
     latencies: Latencies,
+    end: Ended,
+}
+
+/// How its sessions ended.
+#[derive(Debug)]
+struct Ended {
     /// DBSIZE half a second after the last end, and whether a session was gone at its millisecond.
     left: i64,
     gone_on_time: bool,
@@ -88,11 +95,11 @@ fn judge(part: &mut Part, ours: &Seen, theirs: &Seen) {
         part.want("p99 of GET in the storm, over calm", storm / calm, Wanted::AtMost(P99_OVER_CALM_MAX));
     }
     part.want("p99 of GET in the storm, over redis's", storm / redis, Wanted::AtMost(1.0));
-    let late = ours.left - i64::from(LIVING);
+    let late = ours.end.left - i64::from(LIVING);
     part.want("sessions counted by DBSIZE half a second after their end", late as f64, Wanted::AtMost(0.0));
-    let on_time = f64::from(u8::from(ours.gone_on_time));
+    let on_time = f64::from(u8::from(ours.end.gone_on_time));
     part.want("sessions gone at their millisecond (1 is yes)", on_time, Wanted::AtLeast(1.0));
-    match ours.pruned_s {
+    match ours.end.pruned_s {
         Some(seconds) => part.want("seconds until the rows were deleted", seconds, Wanted::AtMost(STORM_S.1)),
         None => part.miss("the end of the prune: it took longer than the section waits"),
     }
@@ -108,13 +115,12 @@ fn storm(server: &Server, sessions: u32) -> Result<Seen> {
     let early = Duration::from_millis(calm_from_ms.checked_sub(now_ms()).ok_or("the fill took longer than it may")?);
     std::thread::sleep(early);
     let reader = Reader { address: server.address(), rate: RATE, first: sessions, count: LIVING, slice: SLICE };
-    let (mut seen, latencies) = beside(reader, || watch(server, sessions, storm_ms))?;
-    seen.latencies = latencies;
-    Ok(seen)
+    let (end, latencies) = meanwhile(|stop| reader.run(stop), || watch(server, sessions, storm_ms))?;
+    Ok(Seen { latencies, end })
 }
 
 /// What is seen from beside: looks seldom, so as not to be the load itself.
-fn watch(server: &Server, sessions: u32, storm_ms: u64) -> Result<Seen> {
+fn watch(server: &Server, sessions: u32, storm_ms: u64) -> Result<Ended> {
     let mut connection = server.connect()?;
     std::thread::sleep(Duration::from_millis((storm_ms + 500).saturating_sub(now_ms())));
     // The sessions of the first half second have ended, those of the second not.
@@ -139,8 +145,7 @@ fn watch(server: &Server, sessions: u32, storm_ms: u64) -> Result<Seen> {
         }
         std::thread::sleep(SLICE);
     }
-    let latencies = Latencies { slice: SLICE, slices: Vec::new() };
-    Ok(Seen { latencies, left, gone_on_time, freed_s, pruned_s })
+    Ok(Ended { left, gone_on_time, freed_s, pruned_s })
 }
 
 impl Seen {
@@ -154,17 +159,15 @@ impl Seen {
             us(&storm, 0.99),
             us(&storm, 0.999),
             number_text(storm.max() as f64),
-            seconds(self.freed_s),
-            seconds(self.pruned_s),
-            self.left.to_string(),
+            seconds(self.end.freed_s),
+            seconds(self.end.pruned_s),
+            self.end.left.to_string(),
         ]
     }
 
     fn line(&self, name: &str, colour: usize) -> Line {
-        let at = |(number, slice): (usize, &Histogram<u64>)| {
-            (number as f64 * SLICE.as_secs_f64() - CALM_S, slice.value_at_quantile(0.99) as f64)
-        };
-        let points = self.latencies.slices.iter().enumerate().map(at).filter(|(at, _)| *at < DRAWN_S);
+        let since_storm = self.latencies.points(0.99).map(|(at, us)| (at - CALM_S, us));
+        let points = since_storm.filter(|(at, _)| *at < DRAWN_S);
         Line { name: name.to_owned(), colour, points: points.collect() }
     }
 
@@ -174,7 +177,7 @@ impl Seen {
 
     /// From the first end until the last session had left memory and database, five seconds at least.
     fn storm(&self) -> Histogram<u64> {
-        let end = self.freed_s.into_iter().chain(self.pruned_s).fold(STORM_S.0, f64::max);
+        let end = self.end.freed_s.into_iter().chain(self.end.pruned_s).fold(STORM_S.0, f64::max);
         self.latencies.between(CALM_S, CALM_S + end)
     }
 }

@@ -1,11 +1,13 @@
 //! Large values: how much memory one SET and one GET take on their way, over the size of the value.
 
 use super::{MIB, Section};
-use crate::scale::report::{Part, Wanted};
+use crate::scale::report::Part;
 use crate::scale::servers::{Server, Stage};
 use crate::stage::Result;
 use crate::stage::charts::number_text;
 use crate::stage::client::expect_ok;
+use crate::stage::scope::Extent;
+use crate::stage::wanted::Wanted;
 use crate::support::resp::{Connection, Frame};
 
 /// The section.
@@ -25,16 +27,15 @@ fn measure(stage: &Stage<'_>) -> Result<Part> {
         "The most that is resident while the value is on its way, beyond what was before, over the size of the value. The JSON object goes \
          to the session table, the other value to `sojourn_keys`.",
     );
-    let bytes = match (stage.options.scope.is_smoke(), stage.options.scope.is_short()) {
-        (true, _) => TINY,
-        (false, true) => SMALL,
-        (false, false) => LARGE,
+    let bytes = match stage.options.scope.extent {
+        Extent::Full => LARGE,
+        Extent::Quick => SMALL,
+        Extent::Smoke => TINY,
     };
     let database = stage.postgres.create_database();
-    let sqlite = format!("sqlite://{}", stage.data.join("values.db").display());
     let urls = [
         ("Sojourn on PostgreSQL", stage.postgres.url(&database)),
-        ("Sojourn on SQLite", sqlite),
+        ("Sojourn on SQLite", stage.sqlite("values.db")),
         ("Sojourn, memory://", "memory://".to_owned()),
     ];
     let mut rows = Vec::new();
