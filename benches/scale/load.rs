@@ -7,23 +7,20 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use crate::stage::Result;
-use crate::stage::session::value;
-use crate::support::process::dying_with_us;
-use crate::support::resp::{Connection, Frame, encode};
-
-/// Requests of one pipeline.
-const PIPELINE: u32 = 500;
+use crate::stage::redis_benchmark::Run;
+use crate::stage::session::{PREFIX, RANDOM, TTL_SECONDS, value};
+use crate::stage::{Result, client};
+use crate::support::resp::{Connection, encode};
 
 /// The key of a session: 37 bytes, as connect-redis makes them of express-session's 32.
 pub fn key(number: u32) -> String {
-    format!("sess:{number:032}")
+    format!("{PREFIX}{number:032}")
 }
 
 /// When the sessions end.
 #[derive(Clone, Copy, Debug)]
 pub enum End {
-    /// A day after they are written.
+    /// A day after they are written, as [`TTL_SECONDS`] says.
     Tomorrow,
     /// Within the second that begins at this time, in Unix milliseconds.
     SecondFrom(u64),
@@ -32,7 +29,7 @@ pub enum End {
 /// The request that writes a session.
 fn set(number: u32, value: &str, end: End) -> Vec<u8> {
     match end {
-        End::Tomorrow => encode(&["SET", &key(number), value, "EX", "86400"]),
+        End::Tomorrow => encode(&["SET", &key(number), value, "EX", &TTL_SECONDS.to_string()]),
         End::SecondFrom(ms) => {
             let end = (ms + u64::from(number % 1_000)).to_string();
             encode(&["SET", &key(number), value, "PXAT", &end])
@@ -51,25 +48,7 @@ pub fn fill(
     rate: Option<f64>,
     content: impl Fn(u32) -> String,
 ) -> Result<()> {
-    let mut connection = Connection::open(address)?;
-    let begun = Instant::now();
-    let first = numbers.start;
-    for start in numbers.clone().step_by(PIPELINE as usize) {
-        if let Some(rate) = rate {
-            let due = Duration::from_secs_f64(f64::from(start - first) / rate);
-            std::thread::sleep(due.saturating_sub(begun.elapsed()));
-        }
-        let chunk = start..numbers.end.min(start + PIPELINE);
-        let requests: Vec<u8> = chunk.clone().flat_map(|number| set(number, &content(number), end)).collect();
-        connection.send(&requests)?;
-        for _ in chunk {
-            let reply = connection.read()?;
-            if reply != Frame::Line(b'+', b"OK".to_vec()) {
-                return Err(format!("a SET was answered by {reply:?}").into());
-            }
-        }
-    }
-    Ok(())
+    client::fill(address, numbers, rate, |number| set(number, &content(number), end))
 }
 
 /// The usual value of a session.
@@ -154,6 +133,15 @@ impl Latencies {
         self.slices[slice].saturating_record(took_us.max(1));
     }
 
+    /// The seconds at which the slices begin, and this quantile of each in microseconds.
+    pub fn points(&self, quantile: f64) -> impl Iterator<Item = (f64, f64)> {
+        let seconds = self.slice.as_secs_f64();
+        let point = move |(number, slice): (usize, &Histogram<u64>)| {
+            (number as f64 * seconds, slice.value_at_quantile(quantile) as f64)
+        };
+        self.slices.iter().enumerate().map(point)
+    }
+
     /// All of the slices within these seconds.
     pub fn between(&self, from: f64, to: f64) -> Histogram<u64> {
         let mut all = histogram();
@@ -173,18 +161,21 @@ impl Latencies {
     }
 }
 
-/// Does something while a reader reads; answers what it did, and the latencies meanwhile.
+/// Does something while it is watched; answers what both found. The watch goes on until it is told to stop.
 ///
 /// # Errors
 /// When either fails.
-pub fn beside<T>(reader: Reader, act: impl FnOnce() -> Result<T>) -> Result<(T, Latencies)> {
+pub fn meanwhile<T, W: Send>(
+    watch: impl FnOnce(&AtomicBool) -> Result<W> + Send,
+    act: impl FnOnce() -> Result<T>,
+) -> Result<(T, W)> {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let reading = scope.spawn(|| reader.run(&stop));
+        let watching = scope.spawn(|| watch(&stop));
         let done = act();
         stop.store(true, Ordering::Relaxed);
-        let latencies = reading.join().map_err(|_| "the reader panicked")??;
-        Ok((done?, latencies))
+        let watched = watching.join().map_err(|_| "the watch panicked")??;
+        Ok((done?, watched))
     })
 }
 
@@ -193,15 +184,9 @@ pub fn beside<T>(reader: Reader, act: impl FnOnce() -> Result<T>) -> Result<(T, 
 /// # Errors
 /// When it fails.
 pub fn get_by_benchmark(address: SocketAddr, sessions: u32, requests: u32) -> Result<f64> {
-    let numbers = [u32::from(address.port()), sessions, requests].map(|number| number.to_string());
-    let [port, sessions, requests_text] = &numbers;
-    let random = key(0).replacen(&"0".repeat(12), "", 1) + "__rand_int__";
+    let random = format!("{PREFIX}{:020}{RANDOM}", 0);
+    let run = Run { connections: 50, pipeline: 1, keys: sessions, requests: u64::from(requests) };
     let begun = Instant::now();
-    let output = dying_with_us("redis-benchmark")
-        .args(["-h", "127.0.0.1", "-p", port, "-c", "50", "-r", sessions, "-n", requests_text, "-q", "GET", &random])
-        .output()?;
-    if !output.status.success() {
-        return Err(format!("redis-benchmark: {}", String::from_utf8_lossy(&output.stderr)).into());
-    }
+    run.send(address, &["-q", "GET", &random])?;
     Ok(f64::from(requests) / begun.elapsed().as_secs_f64())
 }

@@ -8,15 +8,7 @@ use crate::stage::Result;
 use crate::stage::charts::number_text;
 use crate::stage::machine::Machine;
 use crate::stage::tables::table;
-
-/// What is wanted of a number.
-#[derive(Clone, Copy, Debug)]
-pub enum Wanted {
-    /// This or more.
-    AtLeast(f64),
-    /// This or less.
-    AtMost(f64),
-}
+use crate::stage::wanted::Wanted;
 
 /// A number that was wanted.
 #[derive(Clone, Debug)]
@@ -88,16 +80,8 @@ impl Part {
 
 impl Target {
     fn row(&self) -> Vec<String> {
-        let (wanted, is_met) = match self.wanted {
-            Wanted::AtLeast(least) => (format!("≥ {}", number_text(least)), self.found >= least),
-            Wanted::AtMost(most) => (format!("≤ {}", number_text(most)), self.found <= most),
-        };
-        vec![
-            self.name.clone(),
-            number_text(self.found),
-            wanted,
-            (if is_met { "met" } else { "**not met**" }).to_owned(),
-        ]
+        let verdict = if self.wanted.is_met_by(self.found) { "met" } else { "**not met**" };
+        vec![self.name.clone(), number_text(self.found), self.wanted.text(number_text), verdict.to_owned()]
     }
 }
 

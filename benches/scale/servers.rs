@@ -1,24 +1,22 @@
 //! The servers of the sections: started on a folder that outlives them, measured from outside by what the kernel says.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use super::options::Options;
 use crate::postgres::PostgresServer;
-use crate::stage::Result;
-use crate::stage::servers::REDIS;
-use crate::support::process::{dying_with_us, sojourn};
+use crate::stage::servers::{REDIS, SOJOURN};
+use crate::stage::{Result, client, process};
 use crate::support::resp::{Connection, Frame};
+use crate::support::server::free_port;
+use crate::support::{redis, sojourn};
 
 /// How long a server may take to its first answer, 5 000 000 sessions included.
 const START_MAX: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(1);
-/// Ticks of a processor's clock a second, as `/proc` counts them on every Linux.
-const TICKS_A_SECOND: f64 = 100.0;
-const PAGE_BYTES: f64 = 4_096.0;
 
 /// What the sections stand on.
 #[derive(Clone, Copy)]
@@ -31,9 +29,18 @@ pub struct Stage<'a> {
     pub options: &'a Options,
 }
 
+impl Stage<'_> {
+    /// The URL of a database in this file.
+    pub fn sqlite(&self, file: &str) -> String {
+        format!("sqlite://{}", self.data.join(file).display())
+    }
+}
+
 /// A running server; killed when dropped.
 #[derive(Debug)]
 pub struct Server {
+    /// Whether it is Sojourn, which has a database that may lag behind.
+    pub is_sojourn: bool,
     child: Child,
     address: SocketAddr,
     begun: Instant,
@@ -45,12 +52,7 @@ impl Server {
     /// # Errors
     /// When it cannot be started.
     pub fn sojourn(url: &str, arguments: &[&str]) -> Result<Self> {
-        Self::spawn(|port| {
-            let mut command = sojourn();
-            command.args(["--port", port, "--database-url", url, "--metrics-addr", "off", "--log-level", "warn"]);
-            command.args(["--database-timezone", "UTC", "--write-timeout", "30s"]).args(arguments);
-            command
-        })
+        Self::spawn(true, |port| sojourn::command(port, url, &[SOJOURN, arguments].concat()))
     }
 
     /// redis-server with its files in this folder.
@@ -59,20 +61,15 @@ impl Server {
     /// When it cannot be started.
     pub fn redis(folder: &Path, arguments: &[&str]) -> Result<Self> {
         fs::create_dir_all(folder)?;
-        Self::spawn(|port| {
-            let mut command = dying_with_us("redis-server");
-            command.arg("--dir").arg(folder).args(["--bind", "127.0.0.1", "--port", port]).args(REDIS).args(arguments);
-            command.stdout(Stdio::null());
-            command
-        })
+        Self::spawn(false, |port| redis::command(port, folder, &[REDIS, arguments].concat()))
     }
 
-    fn spawn(make: impl Fn(&str) -> Command) -> Result<Self> {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let mut command = make(&port.to_string());
+    fn spawn(is_sojourn: bool, make: impl Fn(u16) -> Command) -> Result<Self> {
+        let port = free_port();
+        let mut command = make(port);
         let begun = Instant::now();
-        let child = command.stdin(Stdio::null()).spawn()?;
-        Ok(Self { child, address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), begun })
+        let child = command.spawn()?;
+        Ok(Self { is_sojourn, child, address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), begun })
     }
 
     /// Where it listens.
@@ -126,28 +123,15 @@ impl Server {
     /// # Errors
     /// When it does not answer.
     pub fn info(&self, name: &str) -> Result<Option<f64>> {
-        let reply = self.connect()?.call(&["INFO", "everything"])?;
-        let text = String::from_utf8_lossy(reply.bytes().unwrap_or_default()).into_owned();
-        let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        Ok(found.and_then(|number| number.trim().parse().ok()))
+        client::info(self.address, name)
     }
 
-    /// A setting, if it has it.
+    /// Changes a setting.
     ///
     /// # Errors
-    /// When it does not answer.
-    pub fn setting(&self, name: &str) -> Result<Option<String>> {
-        let reply = self.connect()?.call(&["CONFIG", "GET", name])?;
-        Ok(reply.items().get(1).and_then(Frame::bytes).map(|value| String::from_utf8_lossy(value).into_owned()))
-    }
-
-    /// Changes a setting; answers whether it could be.
-    ///
-    /// # Errors
-    /// When it does not answer.
-    pub fn set(&self, name: &str, value: &str) -> Result<bool> {
-        let reply = self.connect()?.call(&["CONFIG", "SET", name, value])?;
-        Ok(reply == Frame::Line(b'+', b"OK".to_vec()))
+    /// When it does not take it.
+    pub fn set(&self, name: &str, value: &str) -> Result<()> {
+        client::expect_ok(name, &self.connect()?.call(&["CONFIG", "SET", name, value])?)
     }
 
     /// The bytes that it has in memory.
@@ -155,9 +139,7 @@ impl Server {
     /// # Errors
     /// When it has ended.
     pub fn resident_bytes(&self) -> Result<f64> {
-        let text = fs::read_to_string(self.proc("statm"))?;
-        let pages: f64 = text.split(' ').nth(1).ok_or("statm has two columns")?.parse()?;
-        Ok(pages * PAGE_BYTES)
+        process::resident_bytes(self.child.id())
     }
 
     /// The most bytes that it has in memory while something is done, beyond those before.
@@ -165,13 +147,7 @@ impl Server {
     /// # Errors
     /// When it has ended, or what is done fails.
     pub fn peak_bytes(&self, act: impl FnOnce() -> Result<()>) -> Result<f64> {
-        let before = self.resident_bytes()?;
-        // Sets the peak back to what is resident now (man 5 proc_pid_clear_refs).
-        fs::write(self.proc("clear_refs"), "5")?;
-        act()?;
-        let text = fs::read_to_string(self.proc("status"))?;
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("status has VmHWM")?;
-        Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? * 1_024.0 - before)
+        process::peak_bytes(self.child.id(), act)
     }
 
     /// The processor time that it has taken, in seconds.
@@ -179,24 +155,15 @@ impl Server {
     /// # Errors
     /// When it has ended.
     pub fn cpu_seconds(&self) -> Result<f64> {
-        let text = fs::read_to_string(self.proc("stat"))?;
-        let after_name = text.rsplit(") ").next().ok_or("stat has a name")?;
-        // utime and stime are the 14th and 15th column, the 12th and 13th after the name.
-        let ticks: Vec<f64> = after_name.split(' ').skip(11).take(2).map_while(|word| word.parse().ok()).collect();
-        Ok(ticks.iter().sum::<f64>() / TICKS_A_SECOND)
+        Ok(process::processor_time(self.child.id())?.as_secs_f64())
     }
 
-    fn proc(&self, name: &str) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/{name}", self.child.id()))
-    }
-
-    /// Waits until all that was acknowledged is in its database.
+    /// Waits until all that was acknowledged is in its database, if it is one that has any.
     ///
     /// # Errors
-    /// When it does not answer.
+    /// When that fails.
     pub fn settle(&self) -> Result<()> {
-        let reply = self.connect()?.call(&["SAVE"])?;
-        if reply == Frame::Line(b'+', b"OK".to_vec()) { Ok(()) } else { Err(format!("SAVE: {reply:?}").into()) }
+        if self.is_sojourn { client::save(self.address) } else { Ok(()) }
     }
 
     /// SIGTERM, and its end.

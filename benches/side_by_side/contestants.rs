@@ -9,10 +9,10 @@ use std::path::Path;
 use self::echo::Echo;
 use self::store::Store;
 use crate::postgres::PostgresServer;
-use crate::stage::servers::REDIS;
-use crate::stage::{Result, session};
+use crate::stage::servers::{REDIS, SOJOURN};
+use crate::stage::{Result, client, session};
 use crate::support::redis::Redis;
-use crate::support::resp::{Connection, Frame, encode};
+use crate::support::resp::encode;
 use crate::support::sojourn::Sojourn;
 
 /// Those who can take part.
@@ -88,9 +88,6 @@ impl Kind {
     }
 }
 
-/// What Sojourn is told, besides its port and database; the durability follows. The time-out is long, so that a disk that
-/// somebody else keeps busy slows a run down and does not end it.
-pub const SOJOURN: &[&str] = &["--database-timezone", "UTC", "--write-timeout", "30s", "--durability"];
 /// A contestant that runs.
 #[derive(Debug)]
 pub struct Contestant {
@@ -132,8 +129,9 @@ impl Contestant {
         let database = kind.is_on_postgres().then(|| postgres.create_database());
         let url = database.as_deref().map(|database| postgres.url(database)).unwrap_or_default();
         let redis = |settings: &[&str]| Server::Redis(Redis::start_in(folder, &[REDIS, settings].concat()));
-        let sojourn =
-            |url: &str, durability: &str| Server::Sojourn(Sojourn::start(url, &[SOJOURN, &[durability]].concat()));
+        let sojourn = |url: &str, durability: &str| {
+            Server::Sojourn(Sojourn::start(url, &[SOJOURN, &["--durability", durability]].concat()))
+        };
         let server = match kind {
             Kind::SojournPostgres => sojourn(&url, "commit"),
             Kind::SojournEverysec => sojourn(&url, "everysec"),
@@ -180,44 +178,25 @@ impl Contestant {
     /// When it does not answer.
     pub fn settle(&self) -> Result<()> {
         match &self.server {
-            Server::Sojourn(server) => {
-                let reply = Connection::open(server.address())?.call(&["SAVE"])?;
-                if reply == Frame::Line(b'+', b"OK".to_vec()) { Ok(()) } else { Err(format!("SAVE: {reply:?}").into()) }
-            }
+            Server::Sojourn(server) => client::save(server.address()),
             Server::Store(store) => store.flush_statistics(),
             Server::Redis(_) | Server::Echo(_) => Ok(()),
         }
     }
 
-    /// A number of Sojourn's `# Sojourn` section of INFO; `None` from anybody else.
+    /// A number of Sojourn's INFO; `None` from anybody else.
     ///
     /// # Errors
     /// When it does not answer.
     pub fn info(&self, name: &str) -> Result<Option<u64>> {
         let Server::Sojourn(server) = &self.server else { return Ok(None) };
-        let reply = Connection::open(server.address())?.call(&["INFO", "sojourn"])?;
-        let text = String::from_utf8_lossy(reply.bytes().unwrap_or_default()).into_owned();
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        Ok(line.and_then(|number| number.trim().parse().ok()))
+        client::info(server.address(), name)
     }
 
-    /// Loads the sessions in chunks, each of which a server may commit at once.
     fn fill(&self, keys: u32) -> Result<()> {
-        const CHUNK: u32 = 1_000;
         let Some(address) = self.address() else { return Ok(()) };
-        let mut connection = Connection::open(address)?;
-        for first in (0..keys).step_by(CHUNK as usize) {
-            let chunk = first..keys.min(first + CHUNK);
-            let requests: Vec<u8> = chunk.clone().flat_map(set_request).collect();
-            connection.send(&requests)?;
-            for _ in chunk {
-                let reply = connection.read()?;
-                if reply != Frame::Line(b'+', b"OK".to_vec()) {
-                    return Err(format!("{}: {reply:?}", self.kind.name()).into());
-                }
-            }
-        }
-        Ok(())
+        Ok(client::fill(address, 0..keys, None, set_request)
+            .map_err(|error| format!("{}: {error}", self.kind.name()))?)
     }
 }
 

@@ -1,21 +1,13 @@
 //! What one contestant showed under one step: what the generator saw, and what the kernel and PostgreSQL say it cost.
 
-use std::fs;
 use std::time::{Duration, Instant};
 
-use super::Result;
 use super::contestants::echo;
 use super::contestants::{Contestant, Kind, Server};
 use super::generator::Seen;
 use crate::postgres::PostgresServer;
-
-/// The kernel counts processor time in hundredths of a second, on every Linux (`USER_HZ`).
-const TICK: Duration = Duration::from_millis(10);
-/// Where `/proc/PID/stat` has the parent, and the times of the process and of its children that have ended, counted
-/// behind the program's name.
-const PARENT_FIELD: usize = 1;
-const TIME_FIELDS: [usize; 2] = [11, 12];
-const CHILDREN_FIELDS: [usize; 2] = [13, 14];
+use crate::stage::Result;
+use crate::stage::process;
 
 /// One contestant under one step of one round.
 #[derive(Clone, Debug)]
@@ -158,46 +150,18 @@ fn wal_bytes(postgres: &PostgresServer) -> Result<f64> {
 
 fn server_time(server: &Server) -> Option<Duration> {
     match server {
-        Server::Sojourn(server) => Some(time(&stat(&format!("/proc/{}/stat", server.pid()))?, TIME_FIELDS)),
-        Server::Redis(server) => Some(time(&stat(&format!("/proc/{}/stat", server.pid()))?, TIME_FIELDS)),
-        Server::Echo(_) => Some(threads_time(echo::THREADS)),
+        Server::Sojourn(server) => process::processor_time(server.pid()).ok(),
+        Server::Redis(server) => process::processor_time(server.pid()).ok(),
+        Server::Echo(_) => process::processor_time_of_threads(echo::THREADS).ok(),
         // The application itself is the server there; this one is not Node, so its time says nothing.
         Server::Store(_) => None,
     }
 }
 
-/// The threads of this process whose names start with `prefix`.
-fn threads_time(prefix: &str) -> Duration {
-    let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten().map(|thread| thread.path());
-    let named = threads.filter(|path| fs::read_to_string(path.join("comm")).is_ok_and(|name| name.starts_with(prefix)));
-    named.filter_map(|path| stat(&path.join("stat").to_string_lossy())).map(|stat| time(&stat, TIME_FIELDS)).sum()
-}
-
-/// All processes of PostgreSQL, those that have ended too.
+/// That of all processes of PostgreSQL.
 fn database_time(contestant: &Contestant, postgres: &PostgresServer) -> Option<Duration> {
     contestant.database.as_ref()?;
-    let parent = postgres.pid();
-    let own = stat(&format!("/proc/{parent}/stat"))?;
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let stats = processes.filter_map(|process| stat(&process.path().join("stat").to_string_lossy()));
-    let children = stats.filter(|stat| field(stat, PARENT_FIELD) == u64::from(parent));
-    let running: Duration = children.map(|stat| time(&stat, TIME_FIELDS)).sum();
-    Some(running + time(&own, TIME_FIELDS) + time(&own, CHILDREN_FIELDS))
-}
-
-/// What stands behind the program's name, which is in parentheses and may hold blanks.
-fn stat(path: &str) -> Option<String> {
-    let text = fs::read_to_string(path).ok()?;
-    Some(text.rsplit_once(')')?.1.to_owned())
-}
-
-fn field(stat: &str, number: usize) -> u64 {
-    stat.split_whitespace().nth(number).and_then(|text| text.parse().ok()).unwrap_or_default()
-}
-
-fn time(stat: &str, fields: [usize; 2]) -> Duration {
-    let ticks: u64 = fields.iter().map(|number| field(stat, *number)).sum();
-    TICK * u32::try_from(ticks).unwrap_or(u32::MAX)
+    process::processor_time_of_family(postgres.pid()).ok()
 }
 
 fn resident_mib(server: &Server) -> Option<f64> {
@@ -206,10 +170,7 @@ fn resident_mib(server: &Server) -> Option<f64> {
         Server::Redis(server) => server.pid(),
         Server::Echo(_) | Server::Store(_) => return None,
     };
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let kib: f64 =
-        status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().split(' ').next()?.parse().ok()?;
-    Some(kib / 1024.0)
+    Some(process::resident_bytes(pid).ok()? / 1024.0 / 1024.0)
 }
 
 #[cfg(test)]
@@ -230,13 +191,5 @@ mod tests {
         assert_eq!(figures.get(Metric::ServerCpu), Some(1_000.0));
         assert_eq!(figures.get(Metric::DatabaseCpu), None);
         assert_eq!(figures.get(Metric::Wal), Some(300.0));
-    }
-
-    #[test]
-    fn times_stand_behind_the_name() {
-        let stat = " S 42 7 7 0 -1 4194304 100 0 0 0 250 40 3 4 20 0 1 0";
-        assert_eq!(field(stat, PARENT_FIELD), 42);
-        assert_eq!(time(stat, TIME_FIELDS), Duration::from_millis(2_900));
-        assert_eq!(time(stat, CHILDREN_FIELDS), Duration::from_millis(70));
     }
 }

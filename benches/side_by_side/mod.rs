@@ -21,7 +21,7 @@ use self::measuring::Record;
 use self::options::Options;
 use self::report::Report;
 use self::round::Round;
-pub use crate::stage::Result;
+use crate::stage::Result;
 use crate::stage::ground::Ground;
 use crate::support::processors::{OTHER_WORK_MAX, busy_cores};
 

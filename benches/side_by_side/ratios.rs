@@ -2,17 +2,7 @@
 
 use super::contestants::Kind;
 use super::measuring::{Figures, Metric, Record};
-
-/// The middle one, or the mean of the two in the middle; `None` of nothing.
-pub fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => None,
-        even if even.is_multiple_of(2) => Some(f64::midpoint(values[middle - 1], values[middle])),
-        _ => Some(values[middle]),
-    }
-}
+use crate::stage::median::median;
 
 /// The median of a number over all rounds.
 pub fn median_of(records: &[Record], step: &str, kind: Kind, metric: Metric) -> Option<f64> {
@@ -43,13 +33,6 @@ mod tests {
 
     fn record(round: u32, kind: Kind, throughput: Option<f64>) -> Record {
         Record { round, step: "s", kind, figures: Figures::default().with(Metric::Throughput, throughput) }
-    }
-
-    #[test]
-    fn the_median_is_in_the_middle() {
-        assert_eq!(median(vec![]), None);
-        assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
-        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), Some(2.5));
     }
 
     #[test]

@@ -1,16 +1,12 @@
 //! Single commands by redis-benchmark, and what it prints.
 
 use std::net::SocketAddr;
-use std::process::Stdio;
 
-use super::Result;
 use super::generator::{Latencies, Seen};
 use super::loads::Command;
+use crate::stage::Result;
+use crate::stage::redis_benchmark::Run;
 use crate::stage::session::{PREFIX, RANDOM, TTL_SECONDS, random_value};
-use crate::support::process::dying_with_us;
-
-/// No measurement takes longer, in seconds.
-const RUN_SECONDS_MAX: &str = "120";
 
 /// How redis-benchmark is to be called.
 #[derive(Clone, Copy, Debug)]
@@ -32,24 +28,13 @@ impl Call {
     /// When it says that something is wrong, as it does at an error reply.
     pub fn run(&self, address: SocketAddr, requests: u64) -> Result<Seen> {
         let requests = requests.max(1).next_multiple_of(u64::from(self.connections * self.pipeline));
-        let numbers = [u64::from(self.connections), u64::from(self.pipeline), u64::from(self.keys), requests];
-        let [connections, pipeline, keys, count] = numbers.map(|number| number.to_string());
-        let (key, value) = (format!("{PREFIX}{RANDOM}"), random_value());
-        // A process that is bounded in time, and ends with its bounds and with us.
-        let mut command = dying_with_us("timeout");
-        command.args([RUN_SECONDS_MAX, "setpriv", "--pdeathsig", "KILL", "--", "redis-benchmark", "--precision", "3"]);
-        command.args(["-h", &address.ip().to_string(), "-p", &address.port().to_string()]);
-        command.args(["-c", &connections, "-P", &pipeline, "-r", &keys, "-n", &count]);
-        match self.command {
-            Command::Get => command.args(["GET", &key]),
-            Command::Set => command.args(["SET", &key, &value, "EX", &TTL_SECONDS.to_string()]),
+        let (key, value, ttl) = (format!("{PREFIX}{RANDOM}"), random_value(), TTL_SECONDS.to_string());
+        let command: &[&str] = match self.command {
+            Command::Get => &["GET", &key],
+            Command::Set => &["SET", &key, &value, "EX", &ttl],
         };
-        let output = command.stdin(Stdio::null()).output()?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        if !output.status.success() {
-            let errors = String::from_utf8_lossy(&output.stderr);
-            return Err(format!("redis-benchmark ended with {}: {text}{errors}", output.status).into());
-        }
+        let run = Run { connections: self.connections, pipeline: self.pipeline, keys: self.keys, requests };
+        let text = run.send(address, command)?;
         let (rate, latencies) = read(&text).ok_or_else(|| format!("redis-benchmark says {text}"))?;
         let sets = if self.command == Command::Set { requests } else { 0 };
         // It counts milliseconds, and says "inf" when there was none.

@@ -13,6 +13,7 @@ use super::targets::TARGETS;
 use crate::stage::Result;
 use crate::stage::charts::{self, Group, number_text};
 use crate::stage::machine::Machine;
+use crate::stage::median::median;
 use crate::stage::session::{PREFIX, VALUE_BYTES};
 use crate::stage::tables::table;
 
@@ -131,7 +132,7 @@ impl Report<'_> {
             for &other in self.options.contestants.iter().filter(|kind| **kind != OURS) {
                 let ratio = |metric: &Metric| {
                     let number = |figures: &super::measuring::Figures| figures.get(*metric);
-                    let ratio = ratios::median(ratios::by_round(self.records, step.name, (OURS, other), number));
+                    let ratio = median(ratios::by_round(self.records, step.name, (OURS, other), number));
                     ratio.map_or_else(missing, |ratio| format!("{ratio:.2}"))
                 };
                 let ratios: Vec<_> = Metric::ALL.iter().map(ratio).collect();

@@ -13,9 +13,9 @@ use super::loads::{LOAD_SHARE, Pace, Step, Work};
 use super::measuring::{Metric, Record, measure};
 use super::options::Options;
 use super::redis_benchmark::Call;
-use super::{Result, rows};
+use super::rows;
 use crate::postgres::PostgresServer;
-use crate::stage::machine;
+use crate::stage::{Result, machine};
 
 /// What part of a measurement's length the warm-up before it takes.
 const WARM_UP_SHARE: f64 = 0.25;

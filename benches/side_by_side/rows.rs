@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::Result;
 use super::contestants::Contestant;
 use crate::postgres::PostgresServer;
+use crate::stage::Result;
 
 /// PostgreSQL tells its statistics at most once a second, and Sojourn's next commit may be two seconds away.
 const STATISTICS_DELAY_MAX: Duration = Duration::from_secs(15);

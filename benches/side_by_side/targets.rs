@@ -3,6 +3,8 @@
 use super::contestants::Kind;
 use super::measuring::{Figures, Metric, Record};
 use super::ratios;
+use crate::stage::median::median;
+use crate::stage::wanted::Wanted;
 
 /// One target.
 #[derive(Clone, Copy, Debug)]
@@ -14,13 +16,6 @@ pub struct Target {
     pub kinds: (Kind, Kind),
     metric: Metric,
     wanted: Wanted,
-}
-
-/// On which side of a ratio it is well.
-#[derive(Clone, Copy, Debug)]
-enum Wanted {
-    AtLeast(f64),
-    AtMost(f64),
 }
 
 /// What a run says of a target.
@@ -75,12 +70,9 @@ impl Target {
         let ratios = ratios::by_round(records, self.step, self.kinds, number);
         let range = ratios.iter().copied().map(|ratio| (ratio, ratio));
         let range = range.reduce(|all, one| (all.0.min(one.0), all.1.max(one.1)));
-        let ratio = ratios::median(ratios);
-        let (wanted, is_met) = match self.wanted {
-            Wanted::AtLeast(least) => (format!("≥ {least:.2}"), ratio.map(|ratio| ratio >= least)),
-            Wanted::AtMost(most) => (format!("≤ {most:.2}"), ratio.map(|ratio| ratio <= most)),
-        };
-        Verdict { ratio, range, wanted, is_met }
+        let ratio = median(ratios);
+        let wanted = self.wanted.text(|bound| format!("{bound:.2}"));
+        Verdict { ratio, range, wanted, is_met: ratio.map(|ratio| self.wanted.is_met_by(ratio)) }
     }
 }
 

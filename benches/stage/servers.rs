@@ -1,5 +1,8 @@
-//! What the servers beside Sojourn are told, the same in every benchmark.
+//! What the servers are told, the same in every benchmark.
 
+/// What Sojourn is told, besides its port and database. The time-out is long, so that a disk that somebody else keeps busy
+/// slows a run down and does not end it.
+pub const SOJOURN: &[&str] = &["--database-timezone", "UTC", "--write-timeout", "30s"];
 /// What redis-server is told, besides its port and folder. Neither it nor PostgreSQL tidies up while it is measured.
 pub const REDIS: &[&str] =
     &["--save", "", "--auto-aof-rewrite-percentage", "0", "--maxmemory", "0", "--io-threads", "1"];

@@ -2,11 +2,19 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
 use super::process::{Server, dying_with_us};
+
+/// A redis-server on this port with its files in this folder; its log goes nowhere, what keeps it from starting is told.
+pub fn command(port: u16, folder: &Path, settings: &[&str]) -> Command {
+    let mut command = dying_with_us("redis-server");
+    command.arg("--dir").arg(folder).args(["--bind", "127.0.0.1", "--port", &port.to_string()]).args(settings);
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command
+}
 
 /// A running redis-server.
 #[derive(Debug)]
@@ -25,13 +33,7 @@ impl Redis {
     /// Starts it on a free port with these settings; its files stand in a new folder in `parent`.
     pub fn start_in(parent: &Path, settings: &[&str]) -> Self {
         let folder = tempfile::Builder::new().prefix("sojourn-redis-").tempdir_in(parent).expect("a folder");
-        let server = Server::start("redis-server", |port| {
-            let mut command = dying_with_us("redis-server");
-            command.arg("--dir").arg(folder.path());
-            command.args(["--bind", "127.0.0.1", "--port", &port.to_string()]).args(settings);
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-            command
-        });
+        let server = Server::start("redis-server", |port| command(port, folder.path(), settings));
         Self { server, _folder: folder }
     }
 

@@ -1,9 +1,15 @@
 //! The built server, started as an operator starts it.
 
 use std::net::SocketAddr;
-use std::process::Stdio;
+use std::process::Command;
 
-use super::process::{self, Server};
+use super::process::Server;
+use super::server;
+
+/// The flags of a server whose log nobody keeps: what is wrong with it stands in the output of the test.
+pub fn command(port: u16, database_url: &str, arguments: &[&str]) -> Command {
+    server::command(port, database_url, &[arguments, &["--log-level", "warn"]].concat())
+}
 
 /// A running Sojourn.
 #[derive(Debug)]
@@ -12,18 +18,7 @@ pub struct Sojourn(Server);
 impl Sojourn {
     /// Starts it on a free port with this database and these further arguments.
     pub fn start(database_url: &str, arguments: &[&str]) -> Self {
-        Self(Server::start("sojourn", |port| {
-            let mut command = process::sojourn();
-            command.args(["--port", &port.to_string(), "--database-url", database_url, "--metrics-addr", "off"]);
-            command.args(arguments);
-            let settings = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SOJOURN_"));
-            for (name, _) in settings {
-                command.env_remove(name);
-            }
-            // The log of a server that a test did not expect to fail stands in the test's output.
-            command.arg("--log-level").arg("warn").stdin(Stdio::null());
-            command
-        }))
+        Self(Server::start("sojourn", |port| command(port, database_url, arguments)))
     }
 
     /// Starts it without a database.

@@ -4,10 +4,12 @@ use std::time::{Duration, Instant};
 
 use super::Section;
 use crate::scale::load::{End, fill, get_by_benchmark};
-use crate::scale::report::{Part, Wanted};
+use crate::scale::report::Part;
 use crate::scale::servers::{Server, Stage};
 use crate::stage::Result;
 use crate::stage::charts::number_text;
+use crate::stage::median::median;
+use crate::stage::wanted::Wanted;
 
 /// The section.
 pub const SECTION: Section =
@@ -25,13 +27,8 @@ fn measure(stage: &Stage<'_>) -> Result<Part> {
          redis-benchmark, 50 connections, one at a time on each, taken in turns; the median of the ratios.",
     );
     let sessions = stage.options.sessions / 4;
-    let url = |name: &str| format!("sqlite://{}", stage.data.join(name).display());
-    let compressed = Server::sojourn(&url("compressed.db"), &["--maxmemory", "0"])?.ready()?;
-    if compressed.setting("compress-above")?.is_none() {
-        part.miss("all of it: this server has no setting `compress-above`");
-        return Ok(part);
-    }
-    let plain = Server::sojourn(&url("plain.db"), &["--maxmemory", "0", "--compress-above", "0"])?.ready()?;
+    let compressed = Server::sojourn(&stage.sqlite("compressed.db"), &["--maxmemory", "0"])?.ready()?;
+    let plain = Server::sojourn(&stage.sqlite("plain.db"), &["--maxmemory", "0", "--compress-above", "0"])?.ready()?;
     let redis = Server::redis(&stage.data.join("compression-redis"), &["--appendonly", "no"])?.ready()?;
     let all = [&compressed, &plain, &redis];
     let mut bytes = Vec::new();
@@ -40,7 +37,7 @@ fn measure(stage: &Stage<'_>) -> Result<Part> {
         fill(server.address(), 0..sessions, End::Tomorrow, None, varied)?;
         bytes.push(empty);
     }
-    [&compressed, &plain].into_iter().try_for_each(Server::settle)?;
+    all.into_iter().try_for_each(Server::settle)?;
     let within = if stage.options.scope.is_smoke() { Duration::ZERO } else { COMPRESSED_WITHIN };
     let share = wait_until_compressed(&compressed, sessions, within)?;
     for (server, bytes) in all.iter().zip(&mut bytes) {
@@ -55,17 +52,13 @@ fn measure(stage: &Stage<'_>) -> Result<Part> {
         }
         rates.push(round);
     }
-    let median = |number: &dyn Fn(&[f64; 3]) -> f64| {
-        let mut all: Vec<f64> = rates.iter().map(number).collect();
-        all.sort_by(f64::total_cmp);
-        all[all.len() / 2]
-    };
+    let typical = |number: &dyn Fn(&[f64; 3]) -> f64| median(rates.iter().map(number).collect()).unwrap_or(f64::NAN);
     let row = |name: &str, at: usize| {
         vec![
             name.to_owned(),
             number_text(bytes[at]),
             number_text(bytes[at] / bytes[2]),
-            number_text(median(&|round| round[at])),
+            number_text(typical(&|round| round[at])),
         ]
     };
     let rows = vec![row("Sojourn", 0), row("Sojourn, `compress-above 0`", 1), row("redis", 2)];
@@ -74,7 +67,7 @@ fn measure(stage: &Stage<'_>) -> Result<Part> {
     part.want("bytes a session with compressed values, over redis's", bytes[0] / bytes[2], Wanted::AtMost(MEMORY_MAX));
     part.want(
         "GETs a second of compressed values, over plain ones",
-        median(&|round| round[0] / round[1]),
+        typical(&|round| round[0] / round[1]),
         Wanted::AtLeast(THROUGHPUT_MIN),
     );
     Ok(part)

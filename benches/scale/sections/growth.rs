@@ -4,11 +4,12 @@
 use std::time::{Duration, Instant};
 
 use super::Section;
-use crate::scale::load::{End, Latencies, Reader, beside, fill, get_by_benchmark, plain};
-use crate::scale::report::{Part, Wanted};
+use crate::scale::load::{End, Latencies, Reader, fill, get_by_benchmark, meanwhile, plain};
+use crate::scale::report::Part;
 use crate::scale::servers::{Server, Stage};
 use crate::stage::Result;
 use crate::stage::charts::{Line, lines, number_text};
+use crate::stage::wanted::Wanted;
 use crate::support::resp::Frame;
 
 /// The section.
@@ -83,10 +84,8 @@ fn measure(stage: &Stage<'_>) -> Result<Part> {
     let scan_ms = ours.scanning.all().value_at_quantile(0.999) as f64 / 1_000.0;
     part.want("p99.9 of GET beside SCAN COUNT 100, ms", scan_ms, Wanted::AtMost(SCAN_WORST_MS_MAX));
     let line = |name: &str, colour, seen: &Seen| {
-        let at = |(number, slice): (usize, &hdrhistogram::Histogram<u64>)| {
-            (number as f64 * SLICE.as_secs_f64(), slice.value_at_quantile(0.999) as f64)
-        };
-        Line { name: name.to_owned(), colour, points: seen.growing.slices.iter().enumerate().map(at).collect() }
+        let points = seen.growing.points(0.999).collect();
+        Line { name: name.to_owned(), colour, points }
     };
     let svg = lines(
         "p99.9 of GET while the set grows",
@@ -105,9 +104,9 @@ fn grow(server: &Server, stage: &Stage<'_>) -> Result<Seen> {
     let cheap = cost_us(server, few, requests)?;
     let reader = Reader { address: server.address(), rate: RATE, first: 0, count: few, slice: SLICE };
     let write = || fill(server.address(), few..large, End::Tomorrow, Some(WRITTEN_A_SECOND), plain);
-    let ((), growing) = beside(reader, write)?;
+    let ((), growing) = meanwhile(|stop| reader.run(stop), write)?;
     let dear = cost_us(server, large, requests)?;
-    let (scanned, scanning) = beside(reader, || scan(server))?;
+    let (scanned, scanning) = meanwhile(|stop| reader.run(stop), || scan(server))?;
     Ok(Seen { growing, scanning, scanned, cost_us: (cheap, dear) })
 }
 

@@ -4,11 +4,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{MIB, Section};
-use crate::scale::load::{End, fill, get_by_benchmark, key, plain};
-use crate::scale::report::{Part, Wanted};
+use crate::scale::load::{End, fill, get_by_benchmark, key, meanwhile, plain};
+use crate::scale::report::Part;
 use crate::scale::servers::{Server, Stage};
 use crate::stage::Result;
 use crate::stage::charts::number_text;
+use crate::stage::wanted::Wanted;
 
 /// The section.
 pub const SECTION: Section = Section { name: "limit", about: "`maxmemory` under load, and cold GETs", measure };
@@ -34,16 +35,12 @@ fn measure(stage: &Stage<'_>) -> Result<Part> {
          resident.",
     );
     let sessions = stage.options.sessions;
-    let url = format!("sqlite://{}", stage.data.join("limit.db").display());
-    let server = Server::sojourn(&url, &[])?.ready()?;
+    let server = Server::sojourn(&stage.sqlite("limit.db"), &[])?.ready()?;
     let empty = server.resident_bytes()?;
     let empty_tables = server.info("used_memory_startup")?.unwrap_or(0.0);
     let limit = empty_tables + f64::from(sessions) * HOT_BYTES * LIMIT_SHARE;
-    let limit_text = format!("{limit:.0}");
-    if !server.set("maxmemory", &limit_text)? || !server.set("maxmemory-policy", "allkeys-lru")? {
-        part.miss("all of it: this server does not take `maxmemory`");
-        return Ok(part);
-    }
+    server.set("maxmemory", &format!("{limit:.0}"))?;
+    server.set("maxmemory-policy", "allkeys-lru")?;
     let requests = if stage.options.scope.is_short() { 20_000 } else { 200_000 };
     let work = || {
         fill(server.address(), 0..sessions, End::Tomorrow, None, plain)?;
@@ -52,7 +49,7 @@ fn measure(stage: &Stage<'_>) -> Result<Part> {
         let rate = get_by_benchmark(server.address(), sessions, requests)?;
         Ok((rate, server.info("cold_loads")?.unwrap_or(0.0) - loads))
     };
-    let ((rate, loads), most) = sampled(&server, work)?;
+    let ((rate, loads), most) = meanwhile(|stop| most(&server, stop), work)?;
     let known = server.connect()?.call(&["DBSIZE"])?.integer().unwrap_or(-1);
     let cold = server.info("cold_values")?.unwrap_or(0.0);
     let (get_us, missing) = cold_gets(&server, sessions)?;
@@ -79,24 +76,15 @@ fn measure(stage: &Stage<'_>) -> Result<Part> {
     Ok(part)
 }
 
-/// Looks at the memory again and again while something is done.
-fn sampled<T>(server: &Server, act: impl FnOnce() -> Result<T>) -> Result<(T, Most)> {
-    let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let watching = scope.spawn(|| -> Result<Most> {
-            let mut most = Most::default();
-            while !stop.load(Ordering::Relaxed) {
-                most.used = most.used.max(server.info("used_memory")?.unwrap_or(0.0));
-                most.resident = most.resident.max(server.resident_bytes()?);
-                std::thread::sleep(SAMPLED_EVERY);
-            }
-            Ok(most)
-        });
-        let done = act();
-        stop.store(true, Ordering::Relaxed);
-        let most = watching.join().map_err(|_| "the watcher panicked")??;
-        Ok((done?, most))
-    })
+/// Looks at the memory again and again until it is told to stop.
+fn most(server: &Server, stop: &AtomicBool) -> Result<Most> {
+    let mut most = Most::default();
+    while !stop.load(Ordering::Relaxed) {
+        most.used = most.used.max(server.info("used_memory")?.unwrap_or(0.0));
+        most.resident = most.resident.max(server.resident_bytes()?);
+        std::thread::sleep(SAMPLED_EVERY);
+    }
+    Ok(most)
 }
 
 /// GETs of sessions at random, one at a time: microseconds of one, and how many found nothing.

@@ -2,10 +2,11 @@
 
 use super::Section;
 use crate::scale::load::{End, fill, plain};
-use crate::scale::report::{Part, Wanted};
+use crate::scale::report::Part;
 use crate::scale::servers::{Server, Stage};
 use crate::stage::Result;
 use crate::stage::charts::{Line, lines, number_text};
+use crate::stage::wanted::Wanted;
 
 /// The section.
 pub const SECTION: Section = Section { name: "memory", about: "resident bytes a session, hot and cold", measure };
@@ -22,12 +23,12 @@ fn measure(stage: &Stage<'_>) -> Result<Part> {
         "A session is a key of 37 bytes, a JSON value of 300 bytes and a TTL. Sojourn stands on SQLite. What a server takes empty \
          is taken off; the rest is divided by the sessions.",
     );
-    let url = format!("sqlite://{}", stage.data.join("memory.db").display());
+    let url = stage.sqlite("memory.db");
     let sojourn = Server::sojourn(&url, &["--maxmemory", "0"])?.ready()?;
-    let hot = while_filling(&sojourn, sessions, true)?;
+    let hot = while_filling(&sojourn, sessions)?;
     sojourn.stop()?;
     let redis = Server::redis(&stage.data.join("memory-redis"), &["--appendonly", "no"])?.ready()?;
-    let redis_hot = while_filling(&redis, sessions, false)?;
+    let redis_hot = while_filling(&redis, sessions)?;
     drop(redis);
     let cold = cold_bytes(&url, sessions)?;
     let chart = lines(
@@ -62,15 +63,13 @@ fn measure(stage: &Stage<'_>) -> Result<Part> {
 }
 
 /// Counts, and the bytes a session at each.
-fn while_filling(server: &Server, sessions: u32, is_sojourn: bool) -> Result<Vec<(f64, f64)>> {
+fn while_filling(server: &Server, sessions: u32) -> Result<Vec<(f64, f64)>> {
     let empty = server.resident_bytes()?;
     let step = sessions / STEPS;
     let mut found = Vec::new();
     for number in 0..STEPS {
         fill(server.address(), number * step..(number + 1) * step, End::Tomorrow, None, plain)?;
-        if is_sojourn {
-            server.settle()?;
-        }
+        server.settle()?;
         let count = f64::from((number + 1) * step);
         found.push((count, (server.resident_bytes()? - empty) / count));
     }

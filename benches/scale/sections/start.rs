@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::{Section, ms};
 use crate::scale::load::{End, fill, key, plain};
-use crate::scale::report::{Part, Wanted};
+use crate::scale::report::Part;
 use crate::scale::servers::{Server, Stage};
 use crate::stage::Result;
 use crate::stage::charts::{Line, lines, number_text};
+use crate::stage::wanted::Wanted;
 use crate::support::resp::Frame;
 
 /// The section.
@@ -100,8 +101,8 @@ fn on_postgres(stage: &Stage<'_>, count: u32) -> Result<Took> {
 }
 
 fn on_sqlite(stage: &Stage<'_>, count: u32) -> Result<Took> {
-    let path = stage.data.join(format!("start-{count}.db"));
-    let url = format!("sqlite://{}", path.display());
+    let file = format!("start-{count}.db");
+    let url = stage.sqlite(&file);
     Server::sojourn(&url, &[])?.ready()?.stop()?;
     let insert = format!(
         "insert into session with recursive numbers(n) as (select 0 union all select n + 1 from numbers where n < {count} - 1) \
@@ -112,7 +113,7 @@ fn on_sqlite(stage: &Stage<'_>, count: u32) -> Result<Took> {
     let took = watch(Server::sojourn(&url, &[])?, count);
     for end in ["", "-wal", "-shm"] {
         // What SQLite has removed by itself is not there.
-        let _ = std::fs::remove_file(format!("{}{end}", path.display()));
+        let _ = std::fs::remove_file(stage.data.join(format!("{file}{end}")));
     }
     took
 }

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use hdrhistogram::Histogram;
 
 use super::Section;
-use crate::scale::load::{End, Latencies, Reader, beside, fill, key, plain};
-use crate::scale::report::{Part, Wanted};
+use crate::scale::load::{End, Latencies, Reader, fill, key, meanwhile, plain};
+use crate::scale::report::Part;
 use crate::scale::servers::{Server, Stage};
 use crate::stage::Result;
 use crate::stage::charts::{Line, lines, number_text};
+use crate::stage::wanted::Wanted;
 
 /// The section.
 pub const SECTION: Section = Section { name: "storm", about: "all sessions end within one second", measure };
@@ -37,6 +38,12 @@ const P99_OVER_CALM_MAX: f64 = 2.0;
 #[derive(Debug)]
 struct Seen {
     latencies: Latencies,
+    end: Ended,
+}
+
+/// How its sessions ended.
+#[derive(Debug)]
+struct Ended {
     /// DBSIZE half a second after the last end, and whether a session was gone at its millisecond.
     left: i64,
     gone_on_time: bool,
@@ -54,11 +61,11 @@ fn measure(stage: &Stage<'_>) -> Result<Part> {
     let database = stage.postgres.create_database();
     let url = stage.postgres.url(&database);
     let sojourn = Server::sojourn(&url, &["--durability", "everysec", "--prune-interval", "1s"])?.ready()?;
-    let ours = storm(&sojourn, sessions, true)?;
+    let ours = storm(&sojourn, sessions)?;
     sojourn.stop()?;
     stage.postgres.sql("postgres", &format!("drop database {database} with (force)"));
     let redis = Server::redis(&stage.data.join("storm-redis"), &["--appendonly", "yes"])?.ready()?;
-    let theirs = storm(&redis, sessions, false)?;
+    let theirs = storm(&redis, sessions)?;
     drop(redis);
     part.table("GET", &HEAD, vec![ours.row("Sojourn"), theirs.row("redis")]);
     judge(&mut part, &ours, &theirs);
@@ -88,35 +95,32 @@ fn judge(part: &mut Part, ours: &Seen, theirs: &Seen) {
         part.want("p99 of GET in the storm, over calm", storm / calm, Wanted::AtMost(P99_OVER_CALM_MAX));
     }
     part.want("p99 of GET in the storm, over redis's", storm / redis, Wanted::AtMost(1.0));
-    let late = ours.left - i64::from(LIVING);
+    let late = ours.end.left - i64::from(LIVING);
     part.want("sessions counted by DBSIZE half a second after their end", late as f64, Wanted::AtMost(0.0));
-    let on_time = f64::from(u8::from(ours.gone_on_time));
+    let on_time = f64::from(u8::from(ours.end.gone_on_time));
     part.want("sessions gone at their millisecond (1 is yes)", on_time, Wanted::AtLeast(1.0));
-    match ours.pruned_s {
+    match ours.end.pruned_s {
         Some(seconds) => part.want("seconds until the rows were deleted", seconds, Wanted::AtMost(STORM_S.1)),
         None => part.miss("the end of the prune: it took longer than the section waits"),
     }
 }
 
-fn storm(server: &Server, sessions: u32, is_sojourn: bool) -> Result<Seen> {
-    let rate = if is_sojourn { FILLED_A_SECOND } else { FILLED_A_SECOND * 4.0 };
+fn storm(server: &Server, sessions: u32) -> Result<Seen> {
+    let rate = if server.is_sojourn { FILLED_A_SECOND } else { FILLED_A_SECOND * 4.0 };
     let storm_ms = now_ms() + (f64::from(sessions) / rate * 1_000.0 + CALM_S * 1_000.0) as u64 + 3_000;
     fill(server.address(), sessions..sessions + LIVING, End::Tomorrow, None, plain)?;
     fill(server.address(), 0..sessions, End::SecondFrom(storm_ms), None, plain)?;
-    if is_sojourn {
-        server.settle()?;
-    }
+    server.settle()?;
     let calm_from_ms = storm_ms - (CALM_S * 1_000.0) as u64;
     let early = Duration::from_millis(calm_from_ms.checked_sub(now_ms()).ok_or("the fill took longer than it may")?);
     std::thread::sleep(early);
     let reader = Reader { address: server.address(), rate: RATE, first: sessions, count: LIVING, slice: SLICE };
-    let (mut seen, latencies) = beside(reader, || watch(server, sessions, storm_ms, is_sojourn))?;
-    seen.latencies = latencies;
-    Ok(seen)
+    let (end, latencies) = meanwhile(|stop| reader.run(stop), || watch(server, sessions, storm_ms))?;
+    Ok(Seen { latencies, end })
 }
 
 /// What is seen from beside: looks seldom, so as not to be the load itself.
-fn watch(server: &Server, sessions: u32, storm_ms: u64, is_sojourn: bool) -> Result<Seen> {
+fn watch(server: &Server, sessions: u32, storm_ms: u64) -> Result<Ended> {
     let mut connection = server.connect()?;
     std::thread::sleep(Duration::from_millis((storm_ms + 500).saturating_sub(now_ms())));
     // The sessions of the first half second have ended, those of the second not.
@@ -135,14 +139,13 @@ fn watch(server: &Server, sessions: u32, storm_ms: u64, is_sojourn: bool) -> Res
         freed_s = freed_s.or((expired >= f64::from(sessions)).then(since));
         let pruned = server.info("pruned_records")?.unwrap_or(0.0);
         pruned_s = pruned_s.or((pruned >= f64::from(sessions)).then(since));
-        let is_done = freed_s.is_some() && (pruned_s.is_some() || !is_sojourn) && since() > STORM_S.0;
+        let is_done = freed_s.is_some() && (pruned_s.is_some() || !server.is_sojourn) && since() > STORM_S.0;
         if is_done || begun.elapsed().as_secs_f64() > STORM_S.1 {
             break;
         }
         std::thread::sleep(SLICE);
     }
-    let latencies = Latencies { slice: SLICE, slices: Vec::new() };
-    Ok(Seen { latencies, left, gone_on_time, freed_s, pruned_s })
+    Ok(Ended { left, gone_on_time, freed_s, pruned_s })
 }
 
 impl Seen {
@@ -156,17 +159,15 @@ impl Seen {
             us(&storm, 0.99),
             us(&storm, 0.999),
             number_text(storm.max() as f64),
-            seconds(self.freed_s),
-            seconds(self.pruned_s),
-            self.left.to_string(),
+            seconds(self.end.freed_s),
+            seconds(self.end.pruned_s),
+            self.end.left.to_string(),
         ]
     }
 
     fn line(&self, name: &str, colour: usize) -> Line {
-        let at = |(number, slice): (usize, &Histogram<u64>)| {
-            (number as f64 * SLICE.as_secs_f64() - CALM_S, slice.value_at_quantile(0.99) as f64)
-        };
-        let points = self.latencies.slices.iter().enumerate().map(at).filter(|(at, _)| *at < DRAWN_S);
+        let since_storm = self.latencies.points(0.99).map(|(at, us)| (at - CALM_S, us));
+        let points = since_storm.filter(|(at, _)| *at < DRAWN_S);
         Line { name: name.to_owned(), colour, points: points.collect() }
     }
 
@@ -176,7 +177,7 @@ impl Seen {
 
     /// From the first end until the last session had left memory and database, five seconds at least.
     fn storm(&self) -> Histogram<u64> {
-        let end = self.freed_s.into_iter().chain(self.pruned_s).fold(STORM_S.0, f64::max);
+        let end = self.end.freed_s.into_iter().chain(self.end.pruned_s).fold(STORM_S.0, f64::max);
         self.latencies.between(CALM_S, CALM_S + end)
     }
 }

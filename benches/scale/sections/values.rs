@@ -1,10 +1,13 @@
 //! Large values: how much memory one SET and one GET take on their way, over the size of the value.
 
 use super::{MIB, Section};
-use crate::scale::report::{Part, Wanted};
+use crate::scale::report::Part;
 use crate::scale::servers::{Server, Stage};
 use crate::stage::Result;
 use crate::stage::charts::number_text;
+use crate::stage::client::expect_ok;
+use crate::stage::scope::Extent;
+use crate::stage::wanted::Wanted;
 use crate::support::resp::{Connection, Frame};
 
 /// The section.
@@ -24,16 +27,15 @@ fn measure(stage: &Stage<'_>) -> Result<Part> {
         "The most that is resident while the value is on its way, beyond what was before, over the size of the value. The JSON object goes \
          to the session table, the other value to `sojourn_keys`.",
     );
-    let bytes = match (stage.options.scope.is_smoke(), stage.options.scope.is_short()) {
-        (true, _) => TINY,
-        (false, true) => SMALL,
-        (false, false) => LARGE,
+    let bytes = match stage.options.scope.extent {
+        Extent::Full => LARGE,
+        Extent::Quick => SMALL,
+        Extent::Smoke => TINY,
     };
     let database = stage.postgres.create_database();
-    let sqlite = format!("sqlite://{}", stage.data.join("values.db").display());
     let urls = [
         ("Sojourn on PostgreSQL", stage.postgres.url(&database)),
-        ("Sojourn on SQLite", sqlite),
+        ("Sojourn on SQLite", stage.sqlite("values.db")),
         ("Sojourn, memory://", "memory://".to_owned()),
     ];
     let mut rows = Vec::new();
@@ -67,10 +69,7 @@ fn json(bytes: usize) -> Vec<u8> {
 /// Of one SET and, with nothing else to do, one GET of it.
 fn peaks(server: &Server, key: &str, value: &[u8]) -> Result<[f64; 2]> {
     let mut connection = server.connect()?;
-    let set = server.peak_bytes(|| {
-        let reply = send(&mut connection, key, value)?;
-        if reply == Frame::Line(b'+', b"OK".to_vec()) { Ok(()) } else { Err(format!("SET: {reply:?}").into()) }
-    })?;
+    let set = server.peak_bytes(|| expect_ok("SET", &send(&mut connection, key, value)?))?;
     let get = server.peak_bytes(|| {
         let reply = connection.call(&["GET", key])?;
         if reply.bytes() == Some(value) { Ok(()) } else { Err("GET answered something else".into()) }

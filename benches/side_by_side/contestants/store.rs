@@ -10,7 +10,7 @@ use sqlx::postgres::{PgArgumentBuffer, PgPool, PgPoolOptions, PgTypeInfo};
 use sqlx::{Encode, Postgres, Row, Type};
 use tokio::runtime::Runtime;
 
-use crate::side_by_side::Result;
+use crate::stage::Result;
 use crate::stage::session::{TTL_SECONDS, sid, value};
 
 /// The connections of the pool.

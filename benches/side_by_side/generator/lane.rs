@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::visits::Visit;
 use super::{REPLY_TIMEOUT, Tally};
-use crate::side_by_side::Result;
+use crate::stage::Result;
 use crate::stage::session::{PREFIX, TTL_SECONDS, login_sid, sid, value};
 
 /// How often a reader that has nothing to read looks whether all is said.

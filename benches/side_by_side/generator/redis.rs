@@ -12,7 +12,7 @@ use super::lane::Lane;
 use super::pacing::Schedule;
 use super::visits::Visits;
 use super::{LANES, Seen, Tally, UNDER_WAY};
-use crate::side_by_side::Result;
+use crate::stage::Result;
 
 /// Web requests, at a rate or as fast as they are answered.
 ///

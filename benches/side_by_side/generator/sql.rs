@@ -12,9 +12,9 @@ use tokio::task::JoinSet;
 use super::pacing::Schedule;
 use super::visits::{Visit, Visits};
 use super::{LANES, Seen, Tally, UNDER_WAY};
-use crate::side_by_side::Result;
 use crate::side_by_side::contestants::store::{Statements, Store};
 use crate::side_by_side::loads::Command;
+use crate::stage::Result;
 use crate::stage::session::{login_sid, sid, value};
 
 /// What the callers of a load have in common.

@@ -13,9 +13,11 @@ use self::lists::{Lru, S3Fifo, Sieve};
 use self::sampled::{By, Sampled};
 use self::trace::{COUNTED_FROM_S, Company, Kind, Trace};
 use super::Section;
-use crate::scale::report::{Part, Wanted};
+use crate::scale::report::Part;
 use crate::scale::servers::Stage;
 use crate::stage::Result;
+use crate::stage::median::median;
+use crate::stage::wanted::Wanted;
 
 /// The section.
 pub const SECTION: Section = Section { name: "eviction", about: "which values should go cold: a simulation", measure };
@@ -156,14 +158,15 @@ fn measure(stage: &Stage<'_>) -> Result<Part> {
         let hits = hits(company, seeds.clone());
         let row = |policy: usize| {
             let cell = |size: usize| {
-                format!("{:.2} / {:.2}", median(&hits, policy, size).all, median(&hits, policy, size).first)
+                let hit = typical(&hits, policy, size);
+                format!("{:.2} / {:.2}", hit.all, hit.first)
             };
             [vec![POLICIES[policy].0.to_owned()], (0..SIZES.len()).map(cell).collect()].concat()
         };
         part.table(title, &["", "10 %", "25 %", "50 %"], (0..POLICIES.len()).map(row).collect());
         let place = |name: &str| POLICIES.iter().position(|(known, _)| *known == name).unwrap_or_default();
         if company == Company::Machines {
-            let (ours, theirs) = (median(&hits, place(CHOSEN), 1), median(&hits, place(REDIS), 1));
+            let (ours, theirs) = (typical(&hits, place(CHOSEN), 1), typical(&hits, place(REDIS), 1));
             part.want(
                 "hit ratio of the chosen policy with 25 % of the values, over Redis's LRU",
                 ours.all / theirs.all,
@@ -195,14 +198,12 @@ fn hits(company: Company, seeds: std::ops::Range<u64>) -> Vec<Vec<[Hit; SIZES.le
     })
 }
 
-/// In per cent.
-fn median(hits: &[Vec<[Hit; SIZES.len()]>], policy: usize, size: usize) -> Hit {
-    let median = |number: fn(&Hit) -> f64| {
-        let mut all: Vec<f64> = hits.iter().map(|of_seed| number(&of_seed[policy][size])).collect();
-        all.sort_by(f64::total_cmp);
-        all.get(all.len() / 2).copied().unwrap_or_default() * 100.0
+/// The median of the seeds, in per cent.
+fn typical(hits: &[Vec<[Hit; SIZES.len()]>], policy: usize, size: usize) -> Hit {
+    let of = |number: fn(&Hit) -> f64| {
+        median(hits.iter().map(|of_seed| number(&of_seed[policy][size])).collect()).unwrap_or_default() * 100.0
     };
-    Hit { all: median(|hit| hit.all), first: median(|hit| hit.first) }
+    Hit { all: of(|hit| hit.all), first: of(|hit| hit.first) }
 }
 
 #[cfg(test)]
