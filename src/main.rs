@@ -12,8 +12,17 @@ use sojourn::database::{DatabaseSettings, postgres, sqlite};
 use sojourn::server::reload::Reload;
 use sojourn::server::{self, ServerError, inherited};
 use sojourn::telemetry::{Logging, process};
+use tikv_jemalloc_ctl::background_thread;
+use tikv_jemallocator::Jemalloc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+
+/// With it memory that becomes free in small pieces all over goes back to the system.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
+
+/// Allocations from this size on have an arena of their own (jemalloc(3), `opt.oversize_threshold`).
+const LARGE_BYTES: usize = 8 << 20;
 
 const EXIT_FAILURE: u8 = 1;
 const EXIT_CONFIGURATION: u8 = 2;
@@ -32,6 +41,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), (u8, String)> {
+    give_memory_back();
     let command = match read_command() {
         Err(error) if is_check() && !error.is_of_command_line() => {
             return tell(&Report::of_settings_fault(error.to_string()));
@@ -46,6 +56,16 @@ fn run() -> Result<(), (u8, String)> {
             database_settings(&loaded)?;
             serve(*loaded)
         }
+    }
+}
+
+/// What is freed goes back to the system within ten seconds, by a thread of jemalloc's own; without it an idle server keeps what it
+/// was busy with. What is large goes back at once, as long as the arena for it is made before there is that thread: values of
+/// hundreds of megabytes would leave each of their copies behind.
+fn give_memory_back() {
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGE_BYTES)));
+    if let Err(error) = background_thread::write(true) {
+        eprintln!("sojourn: jemalloc has no thread that gives memory back: {error}");
     }
 }
 

@@ -17,6 +17,11 @@ use crate::support::{redis, sojourn};
 /// How long a server may take to its first answer, 5 000 000 sessions included.
 const START_MAX: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(1);
+/// What servers free goes back to the system by and by: jemalloc, which both have, takes its time of ten seconds.
+const AT_REST_WITHIN: Duration = Duration::from_secs(45);
+const AT_REST_EVERY: Duration = Duration::from_secs(3);
+/// Memory that falls by less meanwhile is at rest.
+const AT_REST_SHARE: f64 = 0.995;
 
 /// What the sections stand on.
 #[derive(Clone, Copy)]
@@ -33,6 +38,24 @@ impl Stage<'_> {
     /// The URL of a database in this file.
     pub fn sqlite(&self, file: &str) -> String {
         format!("sqlite://{}", self.data.join(file).display())
+    }
+
+    /// The bytes that a server has in memory once it gives nothing more back; in a smoke run at once.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn bytes_at_rest(&self, server: &Server) -> Result<f64> {
+        let (begun, mut last) = (Instant::now(), server.resident_bytes()?);
+        while !self.options.scope.is_smoke() && begun.elapsed() < AT_REST_WITHIN {
+            std::thread::sleep(AT_REST_EVERY);
+            let now = server.resident_bytes()?;
+            // Nothing falls before jemalloc's clock has moved.
+            if begun.elapsed() > 2 * AT_REST_EVERY && now > last * AT_REST_SHARE {
+                return Ok(now);
+            }
+            last = now;
+        }
+        Ok(last)
     }
 }
 

@@ -13,13 +13,15 @@ pub const EMPTY_BYTES: usize = SHARDS * (128 + 8 + 1);
 /// What an `Arc` takes besides its content: two counts.
 const SHARED_BYTES: usize = 2 * size_of::<usize>();
 
-/// What an allocation of so many bytes takes: glibc puts 8 bytes before it, and rounds up to multiples of 16, 32 at least.
+/// What an allocation of so many bytes takes: jemalloc rounds up to one of four sizes between a power of two and the next, which
+/// are 16 bytes apart at least (jemalloc(3), "size classes").
 #[must_use]
 pub const fn allocated(bytes: usize) -> usize {
     match bytes {
         0 => 0,
-        1..=24 => 32,
-        _ => (bytes + 8).next_multiple_of(16),
+        1..=8 => 8,
+        9..=128 => bytes.next_multiple_of(16),
+        _ => bytes.next_multiple_of(bytes.next_power_of_two() / 8),
     }
 }
 
@@ -173,8 +175,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn allocations_are_rounded_as_glibc_rounds_them() {
-        for (bytes, taken) in [(0, 0), (1, 32), (24, 32), (25, 48), (40, 48), (41, 64), (69, 80), (369, 384)] {
+    fn allocations_are_rounded_as_jemalloc_rounds_them() {
+        let small = [(0, 0), (1, 8), (9, 16), (24, 32), (64, 64), (65, 80), (128, 128)];
+        let large =
+            [(129, 160), (256, 256), (257, 320), (364, 384), (1_025, 1_280), (14_337, 16_384), (69_649, 81_920)];
+        for (bytes, taken) in small.into_iter().chain(large) {
             assert_eq!(allocated(bytes), taken, "{bytes}");
         }
     }

@@ -3,42 +3,59 @@
 use std::num::NonZeroU8;
 use std::sync::Arc;
 
-use super::account::{Holding, PackedBytes, allocated};
+use super::account::{Holding, PackedBytes, allocated, shared};
 use super::entry::{Ends, Entry, Name};
 use super::packed::Kept;
 use super::slot::{COMPACT_VALUE_BYTES_MAX, Held, Lived, Wide};
 use crate::clock::Expiry;
 use crate::database::{Home, Kind};
 
-/// Where each part begins. The numbers are little-endian.
+/// Where each part begins. The numbers are little-endian, and no wider than they must be: a key of 37 bytes, as session
+/// libraries make them, fits with its numbers into 64.
 mod at {
-    /// The end of the life in Unix milliseconds, `i64`; the largest is never.
+    /// The end of the life in Unix milliseconds, 48 bits with a sign; the largest is never.
     pub const EXPIRY: usize = 0;
-    /// The incarnation, `u64`.
-    pub const INCARNATION: usize = 8;
+    /// The incarnation, 48 bits.
+    pub const INCARNATION: usize = 6;
     /// By how many milliseconds the recorded end lags, `u32`.
-    pub const LAG: usize = 16;
+    pub const LAG: usize = 12;
     /// 0 without a touch; else one more than this incarnation is newer than that of the touch, `u32`.
-    pub const TOUCH: usize = 20;
+    pub const TOUCH: usize = 16;
     /// The bytes of the key, `u16`.
-    pub const KEY_BYTES: usize = 24;
+    pub const KEY_BYTES: usize = 20;
     /// Of a packed value its dictionary, of another the one that could not make it smaller; 0 for none, `u8`.
-    pub const DICTIONARY: usize = 26;
+    pub const DICTIONARY: usize = 22;
     /// The Redis database, `u8`.
-    pub const DATABASE: usize = 28;
+    pub const DATABASE: usize = 23;
     /// The kind of the value, and whether it is hot and packed, `u8`.
-    pub const KIND: usize = 29;
+    pub const KIND: usize = 24;
     /// 0 for `sojourn_keys`, else one more than the number of the session table, `u16`.
-    pub const HOME: usize = 30;
+    pub const HOME: usize = 25;
     /// The key; the value follows.
-    pub const KEY: usize = 32;
+    pub const KEY: usize = 27;
 }
+
+/// The bytes of a number of 48 bits.
+type Six = [u8; 6];
 
 /// The bit that a hot value sets in the byte of its kind.
 const HOT: u8 = 0x80;
 
 /// The bit that a packed value sets there beside it.
 const PACKED: u8 = 0x40;
+
+/// The end that stands for none: the largest number of 48 bits with a sign, as milliseconds some 4 459 years after 1970.
+const NEVER: i64 = (1 << 47) - 1;
+
+/// What a settled key takes more with its value than cold, in bytes, by the sizes of the two.
+#[must_use]
+pub const fn hot_bytes(key_bytes: usize, value_bytes: usize) -> usize {
+    let cold = allocated(at::KEY + key_bytes);
+    if value_bytes <= COMPACT_VALUE_BYTES_MAX {
+        return allocated(at::KEY + key_bytes + value_bytes) - cold;
+    }
+    allocated(size_of::<Wide>()) + shared(key_bytes) + shared(value_bytes) - cold
+}
 
 /// A settled key.
 #[derive(Debug, Default)]
@@ -57,19 +74,20 @@ impl Compact {
         if value.len() > COMPACT_VALUE_BYTES_MAX {
             return None;
         }
-        let (lag, touch) = packed(life.ends, life.incarnation)?;
+        let (expiry, lag, touch) = packed(life.ends, life.incarnation)?;
+        let incarnation = unsigned(life.incarnation)?;
         let key_bytes = u16::try_from(name.key.len()).ok()?;
         let home = match life.home {
             Home::Keys => 0,
             Home::Session(table) => u16::from(table) + 1,
         };
         let mut bytes = Vec::with_capacity(at::KEY + name.key.len() + value.len());
-        bytes.extend(milliseconds(life.ends.expiry).to_le_bytes());
-        bytes.extend(life.incarnation.to_le_bytes());
+        bytes.extend(expiry);
+        bytes.extend(incarnation);
         bytes.extend(lag.to_le_bytes());
         bytes.extend(touch.to_le_bytes());
         bytes.extend(key_bytes.to_le_bytes());
-        bytes.extend([dictionary, 0, name.database, code(life.kind) | state]);
+        bytes.extend([dictionary, name.database, code(life.kind) | state]);
         bytes.extend(home.to_le_bytes());
         bytes.extend_from_slice(&name.key);
         bytes.extend_from_slice(value);
@@ -117,8 +135,8 @@ impl Compact {
     /// Changes when its life ends; `false`, and nothing has changed, if a number does not fit.
     #[must_use]
     pub fn set_ends(&mut self, ends: Ends) -> bool {
-        let Some((lag, touch)) = packed(ends, self.incarnation()) else { return false };
-        self.set_number(at::EXPIRY, milliseconds(ends.expiry).to_le_bytes());
+        let Some((expiry, lag, touch)) = packed(ends, self.incarnation()) else { return false };
+        self.set_number(at::EXPIRY, expiry);
         self.set_number(at::LAG, lag.to_le_bytes());
         self.set_number(at::TOUCH, touch.to_le_bytes());
         true
@@ -158,7 +176,7 @@ impl Compact {
     #[must_use]
     pub fn holding(&self) -> Holding {
         let (whole, keys) = (allocated(self.0.len()), allocated(self.key_end().min(self.0.len())));
-        let lasts = i64::from_le_bytes(self.number(at::EXPIRY)) == i64::MAX;
+        let lasts = self.expiry_ms() == i64::MAX;
         let (lasting, expiring) = if lasts { (whole - keys, 0) } else { (0, whole - keys) };
         let value = self.life().value;
         let packed = value.map_or_else(PackedBytes::default, Held::packed_bytes);
@@ -166,7 +184,7 @@ impl Compact {
     }
 
     fn ends(&self) -> Ends {
-        let expiry = i64::from_le_bytes(self.number(at::EXPIRY));
+        let expiry = self.expiry_ms();
         let lag = u32::from_le_bytes(self.number(at::LAG));
         let touch = u32::from_le_bytes(self.number(at::TOUCH));
         Ends {
@@ -176,8 +194,21 @@ impl Compact {
         }
     }
 
+    /// The end of its life; [`i64::MAX`] is never.
+    #[inline]
+    fn expiry_ms(&self) -> i64 {
+        let [a, b, c, d, e, f] = self.number(at::EXPIRY);
+        // The sign goes from the highest of 48 bits to all above.
+        match i64::from_le_bytes([0, 0, a, b, c, d, e, f]) >> 16 {
+            NEVER => i64::MAX,
+            ms => ms,
+        }
+    }
+
+    #[inline]
     fn incarnation(&self) -> u64 {
-        u64::from_le_bytes(self.number(at::INCARNATION))
+        let [a, b, c, d, e, f] = self.number(at::INCARNATION);
+        u64::from_le_bytes([a, b, c, d, e, f, 0, 0])
     }
 
     #[inline]
@@ -200,15 +231,29 @@ impl Compact {
     }
 }
 
-/// The lag and the touch as the header has them.
-fn packed(ends: Ends, incarnation: u64) -> Option<(u32, u32)> {
+/// The end, the lag and the touch as the header has them.
+fn packed(ends: Ends, incarnation: u64) -> Option<(Six, u32, u32)> {
     let Ends { expiry, recorded, touch } = ends;
     let lag = milliseconds(expiry).checked_sub(milliseconds(recorded))?;
     let touch = match touch {
         None => 0,
         Some(touch) => u32::try_from(incarnation.checked_sub(touch)?).ok()?.checked_add(1)?,
     };
-    Some((u32::try_from(lag).ok()?, touch))
+    let expiry = match milliseconds(expiry) {
+        i64::MAX => NEVER,
+        ms if (-NEVER..NEVER).contains(&ms) => ms,
+        _ => return None,
+    };
+    let [a, b, c, d, e, f, ..] = expiry.to_le_bytes();
+    Some(([a, b, c, d, e, f], u32::try_from(lag).ok()?, touch))
+}
+
+/// A number of no more than 48 bits.
+fn unsigned(number: u64) -> Option<Six> {
+    match number.to_le_bytes() {
+        [a, b, c, d, e, f, 0, 0] => Some([a, b, c, d, e, f]),
+        _ => None,
+    }
 }
 
 fn milliseconds(expiry: Expiry) -> i64 {

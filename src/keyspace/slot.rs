@@ -509,6 +509,30 @@ mod tests {
     }
 
     #[test]
+    fn numbers_fit_as_far_as_48_bits_go() {
+        let ends_at = |ms| {
+            let end = Expiry::at_ms(ms);
+            Life { ends: Ends { expiry: end, recorded: end, touch: None }, ..life(None) }
+        };
+        let incarnation = |number| Life { incarnation: number, ..ends_at(NOW_MS) };
+        let (end, number) = (1_i64 << 47, 1_u64 << 48);
+        for (expected, is_compact) in [
+            (ends_at(end - 2), true),
+            (ends_at(end - 1), false),
+            (ends_at(1 - end), true),
+            (ends_at(-end - 1), false),
+            (ends_at(-1), true),
+            (Life { ends: Ends { expiry: Expiry::NEVER, recorded: Expiry::NEVER, touch: None }, ..life(None) }, true),
+            (incarnation(number - 1), true),
+            (incarnation(number), false),
+        ] {
+            let slot = slot(expected.clone());
+            assert_eq!(matches!(slot, Slot::Compact(_)), is_compact, "{expected:?}");
+            same(&slot, &expected);
+        }
+    }
+
+    #[test]
     fn what_does_not_fit_is_wide() {
         let far = Expiry::at_ms(NOW_MS + i64::from(u32::MAX) + 1);
         let ends = life(None).ends;
@@ -559,7 +583,26 @@ mod tests {
     #[test]
     fn a_compact_slot_takes_its_key_its_value_and_a_few_numbers() {
         let bytes = |value| slot(life(value)).bytes();
-        // A header of 32, the key's 6, the allocator's 8, and 17 of the table.
-        assert_eq!((bytes(None), bytes(Some(&[b'x'; 300]))), (48 + 17, 352 + 17));
+        // A header of 27, the key's 6, what the allocator rounds up, and 17 of the table.
+        assert_eq!((bytes(None), bytes(Some(&[b'x'; 300]))), (48 + 17, 384 + 17));
+    }
+
+    #[test]
+    fn a_value_takes_what_its_slot_takes_more() {
+        for bytes in [0, 1, 300, COMPACT_VALUE_BYTES_MAX, COMPACT_VALUE_BYTES_MAX + 1] {
+            let hot = slot(life(Some(&vec![b'x'; bytes]))).bytes();
+            assert_eq!(
+                hot - slot(life(None)).bytes(),
+                super::super::compact::hot_bytes(b"sess:a".len(), bytes),
+                "{bytes}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_session_that_is_cold_takes_one_line_of_the_processors_cache() {
+        let name = Name { database: 0, key: Arc::from(&b"sess:01234567890123456789012345678901"[..]) };
+        let cold = Slot::new(name, Entry { life: Some(life(None)), pending: None });
+        assert_eq!(cold.bytes(), 64 + 17);
     }
 }

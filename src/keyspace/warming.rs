@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use smallvec::SmallVec;
 
 use super::Keyspace;
-use super::account::shared;
+use super::compact::hot_bytes;
 use super::hot::SHARDS;
 use super::keys::record;
 use super::load::{About, Question};
@@ -21,6 +21,10 @@ const SPARE_SHARE: usize = 10;
 
 /// How many values are looked at to estimate what one takes.
 const SAMPLE_KEYS: usize = 256;
+
+/// By one in so many the estimate may be short: were the room full before all shards are gone through, the sessions of the last of
+/// them would be missing, whenever they were used.
+const ERROR_SHARE: usize = 32;
 
 /// What one query fetches at most, by that estimate and in keys: a client's own query waits for no more.
 const BATCH_BYTES: usize = 1024 * 1024;
@@ -66,7 +70,7 @@ impl Keyspace {
         let Some(value_bytes) = self.sample(database, Wanted { from_ms: 0, expiring_only }).await? else {
             return Ok(());
         };
-        let keys_max = self.room_to_warm() / value_bytes;
+        let keys_max = self.room_to_warm() / (value_bytes + value_bytes / ERROR_SHARE);
         let from_ms = self.apart(move |keyspace| keyspace.end_of_latest(keys_max, expiring_only)).await;
         let Some(from_ms) = from_ms.filter(|_| keys_max > 0) else { return Ok(()) };
         self.warm_wanted(database, Wanted { from_ms, expiring_only }, value_bytes).await
@@ -121,7 +125,9 @@ impl Keyspace {
             return Ok(None);
         }
         let found = database.load(&ids).await?;
-        let bytes: usize = found.iter().flatten().map(|record| shared(record.value.len())).sum();
+        let keys = questions.iter().map(|question| question.name.key.len());
+        let values = keys.zip(&found).filter_map(|(key, record)| Some((key, record.as_ref()?.value.len())));
+        let bytes: usize = values.map(|(key_bytes, value_bytes)| hot_bytes(key_bytes, value_bytes)).sum();
         Ok(Some((bytes / found.len().max(1)).max(1)))
     }
 

@@ -8,6 +8,15 @@ use super::inline::split_words;
 use super::limits::{ProtocolError, RequestLimits, TOO_BIG_INLINE};
 use super::unfinished::{Frame, LineSearch, TooLong, Unfinished};
 
+/// Requests from this size on have the buffer grown at once.
+const LARGE_BYTES: usize = 1 << 20;
+
+/// A buffer never grows to more than so many times what has come.
+const EARNED_SHARE: usize = 16;
+
+/// Room for the beginning of the next request, which may come with the end of this one: as much as is read at once.
+const BEHIND_BYTES: usize = 16 * 1024;
+
 /// A command's words, its name first; never empty.
 pub type Request = Vec<Bytes>;
 
@@ -52,7 +61,10 @@ impl RequestReader {
         buffer: &mut BytesMut,
         limits: &RequestLimits,
     ) -> Result<Option<Request>, ProtocolError> {
-        let Some(frame) = self.multibulk.scan(buffer, limits)? else { return Ok(None) };
+        let Some(frame) = self.multibulk.scan(buffer, limits)? else {
+            self.make_room(buffer);
+            return Ok(None);
+        };
         self.multibulk.restart();
         match frame {
             Frame::Empty(bytes) => {
@@ -66,6 +78,16 @@ impl RequestReader {
                 }
                 decode(buffer).map(Some)
             }
+        }
+    }
+
+    /// Grows the buffer once to what a large request has declared, as soon as a part of it has come that earns it: a buffer that
+    /// doubles is copied, and what it leaves stays in memory for a while, as much again as the request.
+    fn make_room(&self, buffer: &mut BytesMut) {
+        let awaited = self.multibulk.bytes_min();
+        let is_earned = awaited >= LARGE_BYTES && awaited / EARNED_SHARE <= buffer.len();
+        if is_earned && buffer.capacity() < awaited {
+            buffer.reserve(awaited.saturating_add(BEHIND_BYTES).saturating_sub(buffer.len()));
         }
     }
 
@@ -225,6 +247,31 @@ mod tests {
             assert!(buffer.capacity() <= 64, "{}", buffer.capacity());
         }
         assert_eq!(error_of(b"*1048577\r\n", &AUTHENTICATED), Some("Protocol error: invalid multibulk length".into()));
+    }
+
+    #[test]
+    fn a_large_request_has_room_at_once_when_a_sixteenth_of_it_has_come() {
+        for (bytes, grows) in [(LARGE_BYTES, true), (LARGE_BYTES / 2, false)] {
+            let (mut reader, mut buffer) = (RequestReader::new(), BytesMut::new());
+            buffer.extend_from_slice(format!("*1\r\n${bytes}\r\n").as_bytes());
+            while buffer.len() < bytes / EARNED_SHARE {
+                assert_eq!(reader.next(&mut buffer, &AUTHENTICATED), Ok(None));
+                assert!(buffer.capacity() < bytes / 4, "{}", buffer.capacity());
+                buffer.extend_from_slice(&[b'x'; 4_096]);
+            }
+            buffer.extend_from_slice(&[b'x'; 4_096]);
+            assert_eq!(reader.next(&mut buffer, &AUTHENTICATED), Ok(None));
+            let room = bytes..=bytes + 2 * BEHIND_BYTES;
+            assert_eq!(room.contains(&buffer.capacity()), grows, "{}", buffer.capacity());
+            buffer.resize(bytes + format!("*1\r\n${bytes}\r\n").len(), b'x');
+            let capacity = buffer.capacity();
+            buffer.extend_from_slice(b"\r\n*1\r\n$4\r\nPI");
+            assert!(!grows || buffer.capacity() == capacity);
+            assert_eq!(
+                reader.next(&mut buffer, &AUTHENTICATED).map(|words| words.map(|words| words[0].len())),
+                Ok(Some(bytes))
+            );
+        }
     }
 
     #[test]

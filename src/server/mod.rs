@@ -1,5 +1,4 @@
-//! The server: opens the database, reads the keys, serves connections, and ends in order. It never answers a request
-//! before the keys are known, and never ends by itself before everything acknowledged is committed.
+//! The server: opens the database, serves connections, and ends in order, never before all that was acknowledged is committed.
 
 pub mod accept;
 mod compress;

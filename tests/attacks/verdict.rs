@@ -10,8 +10,8 @@ use crate::rig::{Aftermath, mebibytes};
 /// Fewer rounds tell nothing: that all of three are above all of three others by chance happens once in twenty times.
 const ROUNDS_MIN: usize = 3;
 
-/// The least memory that counts: each thread keeps up to 128 KiB of what it has freed (glibc's `M_TRIM_THRESHOLD`), and
-/// Sojourn has four at work, two workers, the writer and one for what takes long, where redis-server has one.
+/// The least memory that counts: each thread keeps some of what it has freed in a cache of its own (jemalloc's `tcache`, which
+/// both have), and Sojourn has four at work, two workers, the writer and one for what takes long, where redis-server has one.
 const MEMORY_LEAST_MIB: f64 = 0.5;
 
 /// The least time that counts: a tick of the kernel's scheduler (250 a second). Servers, attacker and neighbour are more

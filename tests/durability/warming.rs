@@ -29,10 +29,10 @@ fn the_sessions_used_last_are_in_memory_after_a_start() {
     client.write_all((0..SESSIONS).map(|number| encode(&["SET", &key(number), &session(number), "EX", &life(number)])));
     assert!(server.stop().success());
 
-    let mut server = Server::start(&url, &["--maxmemory", "4mb"]);
+    let mut server = Server::start(&url, &["--maxmemory", "2mb"]);
     let some = warmed(&server);
     assert!((500..SESSIONS as u64).contains(&some), "{some}: {}", server.log());
-    assert!(server.info("used_memory") <= 4 * 1024 * 1024 * 9 / 10);
+    assert!(server.info("used_memory") <= 2 * 1024 * 1024 * 9 / 10);
     let mut client = server.connect();
     for number in SESSIONS - some as usize / 2..SESSIONS {
         let value = client.call(&["GET", &key(number)]).expect("a reply");

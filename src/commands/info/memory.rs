@@ -38,7 +38,7 @@ pub(super) fn memory(app: &App, lines: &mut Lines) {
     }
     // As in CLIENT LIST: how full a client's buffers are is not kept.
     lines.put("mem_clients_normal", 0);
-    lines.put("mem_allocator", "libc");
+    lines.put("mem_allocator", "jemalloc");
 }
 
 /// What INFO says of memory under `# Sojourn`: what it is taken for, and where the values are.
