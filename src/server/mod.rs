@@ -54,8 +54,7 @@ const EXPIRE_TICK: Duration = Duration::from_millis(100);
 /// The same where somebody is to be told of each key as it ends.
 const EXPIRE_TICK_TOLD: Duration = Duration::from_millis(10);
 
-/// How long the expiry works without a pause, and how long it pauses: less of a processor than Redis gives to it, a quarter, and
-/// never so long that whoever waits for the processor notices.
+/// How long the expiry works without a pause, which nobody who waits for the processor notices, and how long it pauses.
 const EXPIRE_SLICE: Duration = Duration::from_micros(250);
 const EXPIRE_PAUSE: Duration = Duration::from_millis(1);
 
