@@ -6,6 +6,8 @@ mod options;
 mod report;
 mod sections;
 mod servers;
+#[path = "../sessions/mod.rs"]
+mod sessions;
 
 use std::ffi::OsString;
 use std::time::Instant;

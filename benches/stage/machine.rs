@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::Result;
 use super::servers::{POSTGRES, REDIS};
 use crate::postgres::PostgresServer;
+use crate::support::machine::{redis_version, value_in};
 
 /// Writes whose flush is timed.
 const FLUSHES: usize = 200;
@@ -119,19 +120,6 @@ fn flush_latencies(folder: &Path) -> Result<(Duration, Duration)> {
     }
     took.sort();
     Ok((took[FLUSHES / 2], took[FLUSHES * 99 / 100]))
-}
-
-/// `name : value`
-fn value_in(path: &str, name: &str) -> Option<String> {
-    let text = fs::read_to_string(path).ok()?;
-    let line = text.lines().find(|line| line.starts_with(name))?;
-    Some(line.split_once(':')?.1.trim().to_owned())
-}
-
-fn redis_version() -> String {
-    let output = Command::new("redis-server").arg("--version").output();
-    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-    text.split(' ').find_map(|word| word.strip_prefix("v=")).unwrap_or("unknown").to_owned()
 }
 
 #[cfg(test)]

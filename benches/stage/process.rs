@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Result;
+use crate::support::process;
 
 /// The kernel counts processor time in hundredths of a second, on every Linux (`USER_HZ`).
 const TICK: Duration = Duration::from_millis(10);
@@ -28,8 +29,7 @@ pub fn resident_bytes(pid: u32) -> Result<f64> {
 /// When it has ended, or what is done fails.
 pub fn peak_bytes(pid: u32, act: impl FnOnce() -> Result<()>) -> Result<f64> {
     let before = resident_bytes(pid)?;
-    // Sets the peak back to what is resident now (man 5 proc_pid_clear_refs).
-    fs::write(of(pid).join("clear_refs"), "5")?;
+    process::forget_peak(pid);
     act()?;
     Ok(status_bytes(pid, "VmHWM")? - before)
 }
@@ -69,12 +69,10 @@ fn of(pid: u32) -> PathBuf {
     Path::new("/proc").join(pid.to_string())
 }
 
-/// `VmRSS:     5816 kB`
 fn status_bytes(pid: u32, name: &str) -> Result<f64> {
-    let text = fs::read_to_string(of(pid).join("status"))?;
-    let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    let kib = found.ok_or_else(|| format!("process {pid} has no {name}"))?.trim().trim_end_matches(" kB");
-    Ok(kib.parse::<f64>()? * 1_024.0)
+    #[expect(clippy::cast_precision_loss, reason = "no process has 2^53 bytes")]
+    let bytes = process::status_bytes_of(pid, name).map(|bytes| bytes as f64);
+    bytes.ok_or_else(|| format!("process {pid} has ended, or no {name}").into())
 }
 
 /// What stands behind the program's name, which is in parentheses and may hold blanks.

@@ -10,8 +10,7 @@ use crate::rig::{
 };
 use crate::support::certificates::Authority;
 use crate::support::resp::encode;
-use crate::support::server::free_port;
-use crate::support::server::wait_until;
+use crate::support::server::{free_port, wait_until};
 use crate::support::tls::{Client, flags};
 use crate::verdict::Figures;
 

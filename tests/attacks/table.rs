@@ -4,8 +4,9 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Mutex;
+
+use crate::support::machine::{redis_version, value_in};
 
 const START: &str = "<!-- table:start -->\n";
 const END: &str = "<!-- table:end -->";
@@ -52,6 +53,7 @@ fn with_row(page: &str, machine: &str, test: &str, lines: &[String]) -> String {
 /// What a reader must know of the machine and of the servers.
 fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let value_in = |path, name| value_in(path, name).unwrap_or_else(|| "unknown".to_owned());
     let memory = value_in("/proc/meminfo", "MemTotal");
     let memory_kib: f64 = memory.trim_end_matches(" kB").parse().unwrap_or_default();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
@@ -67,19 +69,6 @@ fn machine() -> String {
         writeln!(text, "- {name}: {value}").expect("a string takes all");
     }
     text
-}
-
-/// `name : value`
-fn value_in(path: &str, name: &str) -> String {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
-    line.split_once(':').map_or_else(|| "unknown".to_owned(), |(_, value)| value.trim().to_owned())
-}
-
-fn redis_version() -> String {
-    let output = Command::new("redis-server").arg("--version").output();
-    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-    text.split(' ').find_map(|word| word.strip_prefix("v=")).unwrap_or("unknown").to_owned()
 }
 
 #[test]

@@ -5,6 +5,7 @@
 pub mod certificates;
 pub mod disk;
 pub mod http;
+pub mod machine;
 pub mod process;
 pub mod processors;
 pub mod proxy;

@@ -20,12 +20,17 @@ const PORT_TRIES: usize = 10;
 
 /// What the kernel says of a process's memory, in bytes: `VmRSS` what it holds, `VmHWM` the most since [`forget_peak`].
 pub fn status_bytes(pid: u32, name: &str) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).expect("the kernel says");
-    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+    status_bytes_of(pid, name).expect("the process lives, and the kernel says")
 }
 
-/// Makes the most that a process held what it holds now.
+/// The same, `None` if the process has ended.
+pub fn status_bytes_of(pid: u32, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? * 1024)
+}
+
+/// Makes the most that a process held what it holds now (man 5 proc_pid_clear_refs).
 pub fn forget_peak(pid: u32) {
     fs::write(format!("/proc/{pid}/clear_refs"), "5").expect("the peak is reset");
 }

@@ -1,6 +1,6 @@
 //! Resident bytes a session, hot and cold, over a row of counts: the worst is where the tables have just doubled.
 
-use super::Section;
+use super::{FIRST_SHARE, Section};
 use crate::scale::load::{End, fill, plain};
 use crate::scale::report::Part;
 use crate::scale::servers::{Server, Stage};
@@ -13,8 +13,6 @@ pub const SECTION: Section = Section { name: "memory", about: "resident bytes a 
 
 /// Counts at which memory is read on the way to all.
 const STEPS: u32 = 20;
-/// This part of the sessions is there before memory is read first.
-pub const FIRST_SHARE: u32 = 100;
 /// With fewer sessions what a server takes by itself weighs too much.
 const COUNTED_FROM: f64 = 100_000.0;
 const COLD_BYTES_MAX: f64 = 120.0;

@@ -13,6 +13,9 @@ use super::report::Part;
 use super::servers::Stage;
 use crate::stage::Result;
 
+/// This part of the sessions is there before the memory of all is measured.
+const FIRST_SHARE: u32 = 100;
+
 /// A part of a run.
 #[derive(Debug)]
 pub struct Section {

@@ -66,20 +66,16 @@ fn json(bytes: usize) -> Vec<u8> {
     json
 }
 
-fn other(reply: &Frame) -> String {
-    let bytes = reply.bytes().map_or(0, <[u8]>::len);
-    format!("GET answered something else: {bytes} bytes, {:.200}", format!("{reply:?}"))
-}
-
 /// Of one SET and, with nothing else to do, one GET of it.
 fn peaks(server: &Server, key: &str, value: &[u8]) -> Result<[f64; 2]> {
     let mut connection = server.connect()?;
     let set = server.peak_bytes(|| expect_ok("SET", &send(&mut connection, key, value)?))?;
     // A commit that takes longer than the lease leaves the server unsure of its database until the next one.
     server.settle()?;
-    let get = server.peak_bytes(|| {
-        let reply = connection.call(&["GET", key])?;
-        if reply.bytes() == Some(value) { Ok(()) } else { Err(other(&reply).into()) }
+    let get = server.peak_bytes(|| match connection.call(&["GET", key])? {
+        Frame::Bulk(_, Some(bytes)) if bytes == value => Ok(()),
+        Frame::Bulk(_, Some(bytes)) => Err(format!("GET was answered by {} other bytes", bytes.len()).into()),
+        reply => Err(format!("GET was answered by {reply:?}").into()),
     })?;
     Ok([set / value.len() as f64, get / value.len() as f64])
 }
