@@ -72,10 +72,13 @@ fn peaks(server: &Server, key: &str, value: &[u8]) -> Result<[f64; 2]> {
     let set = server.peak_bytes(|| expect_ok("SET", &send(&mut connection, key, value)?))?;
     // A commit that takes longer than the lease leaves the server unsure of its database until the next one.
     server.settle()?;
-    let get = server.peak_bytes(|| match connection.call(&["GET", key])? {
-        Frame::Bulk(_, Some(bytes)) if bytes == value => Ok(()),
-        Frame::Bulk(_, Some(bytes)) => Err(format!("GET was answered by {} other bytes", bytes.len()).into()),
-        reply => Err(format!("GET was answered by {reply:?}").into()),
+    let get = server.peak_bytes(|| {
+        let reply = connection.call(&["GET", key])?;
+        match reply.bytes() {
+            Some(bytes) if bytes == value => Ok(()),
+            Some(bytes) => Err(format!("GET was answered by {} other bytes", bytes.len()).into()),
+            None => Err(format!("GET was answered by {reply:?}").into()),
+        }
     })?;
     Ok([set / value.len() as f64, get / value.len() as f64])
 }
