@@ -58,7 +58,7 @@ const SESSIONS_EACH: usize = 4_000;
 const ROUNDS: usize = 40;
 const SESSIONS_A_ROUND: usize = 100;
 /// Room for about a third of the values.
-const LIMIT_BYTES: u64 = 6_000_000;
+const LIMIT_BYTES: u64 = 4_300_000;
 const VALUE_BYTES: usize = 600;
 
 /// What one client writes and reads: sessions of its own, of which it knows the newest version.
