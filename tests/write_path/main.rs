@@ -14,6 +14,7 @@ mod memory;
 mod numbers;
 mod outages;
 mod prunes;
+mod reading;
 mod sights;
 mod start;
 mod tickets;

@@ -182,6 +182,32 @@ async fn a_late_answer_brings_nothing_back() {
     assert_eq!((rig.value("sess:c"), rig.count()), (None, 4));
 }
 
+/// That a key is gone is forgotten when the reading begins anew, since its row is; the answer from before is not.
+#[tokio::test]
+async fn an_answer_from_before_the_reading_began_anew_brings_nothing_back() {
+    let (rig, reading) = start(1).await;
+    rig.database.hold_loads(true);
+    let keyspace = Arc::clone(&rig.keyspace);
+    let asking = tokio::spawn(async move { keyspace.load(vec![(0, b"sess:c".to_vec())]).await });
+    wait_until("the question", || rig.database.loads() == 1).await;
+    rig.database.hold_scans_after(3);
+    wait_until("the row", || unknown(&rig, "sess:c").is_empty()).await;
+    assert_eq!(settled(&rig.delete("sess:c").1).await, Outcome::Committed);
+    rig.database.set_away(true);
+    rig.database.hold_scans_after(u64::MAX);
+    assert!(reading.await.expect("no panic").is_err());
+    rig.database.set_away(false);
+    rig.database.hold_scans_after(rig.database.visited());
+    let reading = read(&rig);
+    wait_until("the next reading", || !unknown(&rig, "sess:c").is_empty()).await;
+    rig.database.hold_loads(false);
+    asking.await.expect("no panic").expect("an answer");
+    ask(&rig, "sess:c").await;
+    assert_eq!(rig.value("sess:c"), None);
+    finish(&rig, reading).await;
+    assert_eq!((rig.value("sess:c"), rig.count()), (None, 4));
+}
+
 #[tokio::test]
 async fn many_questions_at_once_are_one_query() {
     let (rig, reading) = start(1).await;
