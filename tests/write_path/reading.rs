@@ -71,9 +71,9 @@ fn text(key: &str, value: u8) -> String {
 struct Seen {
     /// Commands over a key that was not known.
     asked: Cell<u32>,
-    /// Rows of keys that a command had changed or deleted since the reading began.
+    /// Rows that said nothing new, after a command had changed something.
     overtaken: Cell<u32>,
-    /// Answers to questions about such keys.
+    /// Answers about a key that a command had changed since the reading began.
     late: Cell<u32>,
 }
 
