@@ -57,7 +57,7 @@ const WRITERS: usize = 4;
 const SESSIONS_EACH: usize = 4_000;
 const ROUNDS: usize = 40;
 const SESSIONS_A_ROUND: usize = 100;
-/// Room for about a third of the values.
+/// Room for about a quarter of the values.
 const LIMIT_BYTES: u64 = 4_300_000;
 const VALUE_BYTES: usize = 600;
 

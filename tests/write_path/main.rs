@@ -29,7 +29,9 @@ use sojourn::database::memory::Memory;
 use sojourn::database::unit::Outcome;
 use sojourn::database::write_through::{Status, WriteThrough};
 use sojourn::database::writer::{Prune, Writer, WriterEnd, WriterSettings};
-use sojourn::database::{Database, DatabaseError, DatabaseSettings, Ownership, SessionTables};
+use sojourn::database::{
+    Database, DatabaseError, DatabaseSettings, Home, Kind, Ownership, RecordId, SessionTables, StoredRecord,
+};
 use sojourn::keyspace::hot::Access;
 use sojourn::keyspace::{Keys, Keyspace, Lock, Tickets};
 use sojourn::telemetry::metrics::Metrics;
@@ -41,6 +43,9 @@ const MINUTE_MS: i64 = 60_000;
 const WRITE_TIMEOUT: Duration = Duration::from_millis(100);
 /// The longest that a test waits on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A reading of all keys that is under way.
+type Reading = JoinHandle<Result<Option<usize>, DatabaseError>>;
 
 /// A keyspace with a writer and a database that obeys the test.
 struct Rig {
@@ -60,6 +65,12 @@ fn settings() -> DatabaseSettings {
         write_timeout: WRITE_TIMEOUT,
         identity: "test:1".to_owned(),
     }
+}
+
+/// A record of a string that no server knows of.
+fn put_by_hand(database: &Memory, home: Home, key: &str, value: &str, expiry: Expiry) {
+    let id = RecordId { home, database: 0, key: key.as_bytes().into() };
+    database.put_by_hand(id, StoredRecord { kind: Kind::String, value: value.as_bytes().into(), expiry });
 }
 
 /// For a writer that deletes expired records this often.
@@ -127,6 +138,37 @@ impl Rig {
         );
         through.set_status(Status::Up);
         Self { keyspace, through, database, clock, writer: tokio::spawn(writer.run()) }
+    }
+
+    /// That reads its keys only as the test lets it, and whose writes and prunes wait for longer than a test does.
+    async fn reading(database: Memory) -> (Self, Reading) {
+        let writer = pruning_every(10 * PATIENCE, 1_000, PATIENCE);
+        let rig = Self::knowing_nothing(Arc::new(database), writer, false).await;
+        let reading = rig.read_keys();
+        (rig, reading)
+    }
+
+    /// A reading begins.
+    fn read_keys(&self) -> Reading {
+        let (keyspace, database) = (Arc::clone(&self.keyspace), Arc::clone(&self.database));
+        tokio::spawn(async move { keyspace.read_keys(&*database).await })
+    }
+
+    /// The database is asked for a key, when the runtime comes to it.
+    fn question(&self, key: &str) -> JoinHandle<Result<(), DatabaseError>> {
+        let (keyspace, key) = (Arc::clone(&self.keyspace), key.as_bytes().to_vec());
+        tokio::spawn(async move { keyspace.load(vec![(0, key)]).await })
+    }
+
+    fn is_unknown(&self, key: &str) -> bool {
+        !self.keyspace.unknown(&[(0, key.as_bytes())]).is_empty()
+    }
+
+    /// What the executor does before a command over this key.
+    async fn ask(&self, key: &str) {
+        while self.is_unknown(key) {
+            self.keyspace.load(vec![(0, key.as_bytes().to_vec())]).await.expect("a database that answers");
+        }
     }
 
     /// One command over these keys, or one EXEC.

@@ -1,10 +1,9 @@
 //! Random commands while the keys are being read, against a plain model: whatever comes first of a row, the answer to a question
 //! and a command, a client sees what it would see had all keys been known from the beginning, and so do memory and database
-//! in the end. `PROPTEST_CASES` says how many sequences.
+//! in the end.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::collection::vec;
@@ -14,10 +13,10 @@ use proptest::test_runner::{Config, TestRunner};
 use sojourn::clock::Expiry;
 use sojourn::database::memory::Memory;
 use sojourn::database::write_through::Status;
-use sojourn::database::{DatabaseError, Home, Kind, RecordId, StoredRecord};
+use sojourn::database::{DatabaseError, Home};
 use tokio::task::JoinHandle;
 
-use super::{MINUTE_MS, NOW_MS, PATIENCE, Rig, pruning_every, settings, wait_until};
+use super::{MINUTE_MS, NOW_MS, Reading, Rig, put_by_hand, settings, wait_until};
 
 const CASES: u32 = 300;
 const STEPS_MAX: usize = 60;
@@ -83,9 +82,7 @@ fn count(cell: &Cell<u32>) {
 
 struct Trial<'s> {
     rig: Rig,
-    reading: JoinHandle<Result<Option<usize>, DatabaseError>>,
-    /// The rows that may have come.
-    rows: u64,
+    reading: Reading,
     question: Option<(usize, JoinHandle<Result<(), DatabaseError>>)>,
     /// Keys that a command changed since the reading began.
     changed: [bool; KEYS.len()],
@@ -101,16 +98,13 @@ impl<'s> Trial<'s> {
         for (number, end_ms) in there.iter().enumerate() {
             let (Some(end_ms), key) = (end_ms, KEYS[number]) else { continue };
             let home = if key.starts_with("sess:") { Home::Session(0) } else { Home::Keys };
-            let id = RecordId { home, database: 0, key: key.as_bytes().into() };
-            let (value, expiry) = (text(key, 0).into_bytes().into(), Expiry::at_ms(NOW_MS + end_ms));
-            database.put_by_hand(id, StoredRecord { kind: Kind::String, value, expiry });
+            let expiry = Expiry::at_ms(NOW_MS + end_ms);
+            put_by_hand(&database, home, key, &text(key, 0), expiry);
             model.insert(number, (0, expiry));
         }
         database.hold_scans_after(0);
-        let writer = pruning_every(10 * PATIENCE, 1_000, PATIENCE);
-        let rig = Rig::knowing_nothing(Arc::new(database), writer, false).await;
-        let reading = read(&rig);
-        Self { rig, reading, rows: 0, question: None, changed: [false; KEYS.len()], model, seen }
+        let (rig, reading) = Rig::reading(database).await;
+        Self { rig, reading, question: None, changed: [false; KEYS.len()], model, seen }
     }
 
     async fn take(&mut self, step: &Step) {
@@ -133,25 +127,17 @@ impl<'s> Trial<'s> {
         self.model.retain(|_, (_, expiry)| !expiry.is_past(now_ms));
     }
 
-    fn is_unknown(&self, key: usize) -> bool {
-        !self.rig.keyspace.unknown(&[(0, KEYS[key].as_bytes())]).is_empty()
-    }
-
     /// What the executor does before a command over this key. While an answer is held back nobody gets another one, so the
     /// command is left out then: `false`.
     async fn ask(&self, key: usize) -> bool {
-        if self.is_unknown(key) && self.question.is_some() {
-            return false;
-        }
-        while self.is_unknown(key) {
+        if self.rig.is_unknown(KEYS[key]) {
+            if self.question.is_some() {
+                return false;
+            }
             count(&self.seen.asked);
-            self.load(key).await;
+            self.rig.ask(KEYS[key]).await;
         }
         true
-    }
-
-    async fn load(&self, key: usize) {
-        self.rig.keyspace.load(vec![(0, KEYS[key].as_bytes().to_vec())]).await.expect("a database that answers");
     }
 
     async fn get(&mut self, key: usize) {
@@ -169,7 +155,7 @@ impl<'s> Trial<'s> {
             if self.question.is_some() {
                 return;
             }
-            self.load(key).await;
+            self.rig.question(name).await.expect("no panic").expect("a database that answers");
             value = read();
         }
         let value = value.expect("a value that was loaded").map(|value| value.to_vec());
@@ -205,15 +191,13 @@ impl<'s> Trial<'s> {
         }
     }
 
-    async fn row(&mut self) {
-        let unknown: Vec<usize> = (0..KEYS.len()).filter(|key| self.is_unknown(*key)).collect();
-        self.rows += 1;
-        self.rig.database.hold_scans_after(self.rows);
+    async fn row(&self) {
         let (database, reading) = (&self.rig.database, &self.reading);
-        wait_until("a row", || database.visited() >= self.rows || reading.is_finished()).await;
-        self.rows = database.visited();
-        let has_come = unknown.iter().any(|key| !self.is_unknown(*key));
-        if !reading.is_finished() && !has_come && self.changed.contains(&true) {
+        let unknown = || KEYS.iter().filter(|key| self.rig.is_unknown(key)).count();
+        let (unknown_before, rows) = (unknown(), database.visited() + 1);
+        database.hold_scans_after(rows);
+        wait_until("a row", || database.visited() == rows || reading.is_finished()).await;
+        if !reading.is_finished() && unknown() == unknown_before && self.changed.contains(&true) {
             count(&self.seen.overtaken);
         }
     }
@@ -222,10 +206,10 @@ impl<'s> Trial<'s> {
         if self.question.is_some() {
             return;
         }
-        let (loads, keyspace) = (self.rig.database.loads(), Arc::clone(&self.rig.keyspace));
-        self.rig.database.hold_loads(true);
-        let asked = tokio::spawn(async move { keyspace.load(vec![(0, KEYS[key].as_bytes().to_vec())]).await });
         let database = &self.rig.database;
+        let loads = database.loads();
+        database.hold_loads(true);
+        let asked = self.rig.question(KEYS[key]);
         wait_until("the question", || database.loads() > loads || asked.is_finished()).await;
         self.question = Some((key, asked));
     }
@@ -250,16 +234,16 @@ impl<'s> Trial<'s> {
         if self.reading.is_finished() {
             return;
         }
-        self.rig.database.set_away(true);
-        self.rig.database.hold_scans_after(u64::MAX);
+        let database = &self.rig.database;
+        database.set_away(true);
+        database.hold_scans_after(u64::MAX);
         let ended = (&mut self.reading).await.expect("no panic");
-        self.rig.database.set_away(false);
-        self.rows = self.rig.database.visited();
+        database.set_away(false);
         if ended.is_err() {
-            self.rig.database.hold_scans_after(self.rows);
+            database.hold_scans_after(database.visited());
             wait_until("the database", || self.rig.through.status() == Status::Up).await;
             self.changed = [false; KEYS.len()];
-            self.reading = read(&self.rig);
+            self.reading = self.rig.read_keys();
         }
     }
 
@@ -287,17 +271,11 @@ impl<'s> Trial<'s> {
     }
 }
 
-fn read(rig: &Rig) -> JoinHandle<Result<Option<usize>, DatabaseError>> {
-    let (keyspace, database) = (Arc::clone(&rig.keyspace), Arc::clone(&rig.database));
-    tokio::spawn(async move { keyspace.read_keys(&*database).await })
-}
-
 #[test]
 fn while_keys_are_read_every_command_does_what_the_model_says() {
-    let cases = std::env::var("PROPTEST_CASES").map_or(CASES, |cases| cases.parse().expect("PROPTEST_CASES: a number"));
     let (seen, end_ms) = (Seen::default(), proptest::option::of(1_000..60 * MINUTE_MS));
     let sequences = (vec(end_ms, KEYS.len()), steps());
-    let config = Config { cases, failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
+    let config = Config { cases: CASES, failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
     let checked = TestRunner::new(config).run(&sequences, |(there, steps)| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
@@ -311,6 +289,6 @@ fn while_keys_are_read_every_command_does_what_the_model_says() {
         Ok(())
     });
     checked.unwrap_or_else(|failure| panic!("{failure}"));
-    let enough = |cell: &Cell<u32>| cell.get() >= cases / 5;
+    let enough = |cell: &Cell<u32>| cell.get() >= CASES / 5;
     assert!(enough(&seen.asked) && enough(&seen.overtaken) && enough(&seen.late), "too little was tried: {seen:?}");
 }

@@ -6,19 +6,16 @@ use std::sync::Arc;
 use sojourn::clock::Expiry;
 use sojourn::database::memory::Memory;
 use sojourn::database::unit::Outcome;
-use sojourn::database::{DatabaseError, Home, Kind, RecordId, StoredRecord};
+use sojourn::database::{DatabaseError, Home};
 use tokio::task::JoinHandle;
 
-use super::{MINUTE_MS, NOW_MS, PATIENCE, Rig, pruning_every, settings, settled, wait_until};
+use super::{MINUTE_MS, NOW_MS, Reading, Rig, put_by_hand, settings, settled, wait_until};
 
 const SESSION: Home = Home::Session(0);
 const END: Expiry = Expiry::at_ms(NOW_MS + 10 * MINUTE_MS);
 
-type Reading = JoinHandle<Result<Option<usize>, DatabaseError>>;
-
 fn put(database: &Memory, home: Home, key: &str, value: &str) {
-    let id = RecordId { home, database: 0, key: key.as_bytes().into() };
-    database.put_by_hand(id, StoredRecord { kind: Kind::String, value: value.as_bytes().into(), expiry: END });
+    put_by_hand(database, home, key, value, END);
 }
 
 /// A start on a database with the sessions a to e, whose reading stands still after so many of them.
@@ -32,16 +29,9 @@ async fn start(visits: u64) -> (Rig, Reading) {
 
 async fn start_on(database: Memory, visits: u64) -> (Rig, Reading) {
     database.hold_scans_after(visits);
-    let writer = pruning_every(10 * PATIENCE, 1_000, PATIENCE);
-    let rig = Rig::knowing_nothing(Arc::new(database), writer, false).await;
-    let reading = read(&rig);
+    let (rig, reading) = Rig::reading(database).await;
     wait_until("the reading to stand still", || rig.database.visited() == visits || reading.is_finished()).await;
     (rig, reading)
-}
-
-fn read(rig: &Rig) -> Reading {
-    let (keyspace, database) = (Arc::clone(&rig.keyspace), Arc::clone(&rig.database));
-    tokio::spawn(async move { keyspace.read_keys(&*database).await })
 }
 
 async fn finish(rig: &Rig, reading: Reading) {
@@ -50,19 +40,8 @@ async fn finish(rig: &Rig, reading: Reading) {
     assert!(rig.keyspace.knows_all());
 }
 
-fn unknown(rig: &Rig, key: &str) -> Vec<(u8, Vec<u8>)> {
-    rig.keyspace.unknown(&[(0, key.as_bytes())])
-}
-
-/// What the executor does before a command over this key.
-async fn ask(rig: &Rig, key: &str) {
-    while !unknown(rig, key).is_empty() {
-        rig.keyspace.load(unknown(rig, key)).await.expect("a database that answers");
-    }
-}
-
 async fn delete(rig: &Rig, key: &str) {
-    ask(rig, key).await;
+    rig.ask(key).await;
     let (deleted, tickets) = rig.delete(key);
     assert!(deleted, "{key} was there");
     assert_eq!(settled(&tickets).await, Outcome::Committed);
@@ -81,18 +60,18 @@ fn assert_sessions(rig: &Rig, expected: &[(&str, Option<&str>)]) {
 #[tokio::test]
 async fn an_unknown_key_is_asked_for_and_answered_before_all_are_known() {
     let (rig, reading) = start(1).await;
-    assert!(unknown(&rig, "sess:a").is_empty() && !unknown(&rig, "sess:e").is_empty());
-    assert!(!unknown(&rig, "sess:none").is_empty(), "nobody knows yet that there is none");
+    assert!(!rig.is_unknown("sess:a") && rig.is_unknown("sess:e"));
+    assert!(rig.is_unknown("sess:none"), "nobody knows yet that there is none");
     assert_eq!((rig.database.loads(), rig.count()), (0, 1));
-    ask(&rig, "sess:e").await;
+    rig.ask("sess:e").await;
     assert_eq!(rig.value("sess:e").as_deref(), Some(r#"{"e":0}"#));
-    ask(&rig, "sess:none").await;
+    rig.ask("sess:none").await;
     assert_eq!(rig.value("sess:none"), None);
-    ask(&rig, "sess:none").await;
+    rig.ask("sess:none").await;
     assert_eq!((rig.database.loads(), rig.count()), (2, 2), "each is asked for once");
     finish(&rig, reading).await;
     assert_eq!((rig.count(), rig.keyspace.counts.expiring(0)), (5, 5));
-    assert!(unknown(&rig, "sess:other").is_empty());
+    assert!(!rig.is_unknown("sess:other"));
     let (end, _) = rig.run(&["sess:e"], |keys| keys.expiry(b"sess:e"));
     assert_eq!(end, Some(END));
 }
@@ -102,7 +81,7 @@ async fn what_was_deleted_before_its_row_comes_stays_deleted() {
     let (rig, reading) = start(1).await;
     delete(&rig, "sess:a").await;
     delete(&rig, "sess:d").await;
-    assert!(unknown(&rig, "sess:d").is_empty(), "it is known that it is gone");
+    assert!(!rig.is_unknown("sess:d"), "it is known that it is gone");
     finish(&rig, reading).await;
     let (kept, gone) = (Some(r#"{"b":0}"#), None);
     assert_sessions(
@@ -120,7 +99,7 @@ async fn what_was_deleted_before_its_row_comes_stays_deleted() {
 #[tokio::test]
 async fn what_was_shortened_and_has_ended_before_its_row_comes_stays_ended() {
     let (rig, reading) = start(1).await;
-    ask(&rig, "sess:d").await;
+    rig.ask("sess:d").await;
     assert_eq!(settled(&rig.expire("sess:d", Expiry::at_ms(NOW_MS + 1_000))).await, Outcome::Committed);
     rig.clock.advance_ms(1_000);
     rig.keyspace.expire();
@@ -134,7 +113,7 @@ async fn what_was_written_before_its_row_comes_stays_as_written() {
     let (rig, reading) = start(1).await;
     let later = Expiry::at_ms(NOW_MS + 11 * MINUTE_MS);
     for key in ["sess:c", "sess:d", "sess:e"] {
-        ask(&rig, key).await;
+        rig.ask(key).await;
     }
     rig.expire("sess:c", later);
     settled(&rig.set_until("sess:d", r#"{"d":1}"#, later)).await;
@@ -153,7 +132,7 @@ async fn what_was_written_before_its_row_comes_stays_as_written() {
 #[tokio::test]
 async fn a_touch_waits_in_its_queue_while_the_row_comes() {
     let (rig, reading) = start(1).await;
-    ask(&rig, "sess:d").await;
+    rig.ask("sess:d").await;
     let later = Expiry::at_ms(NOW_MS + 10 * MINUTE_MS + 30_000);
     assert!(rig.expire("sess:d", later).is_empty(), "a touch");
     finish(&rig, reading).await;
@@ -162,19 +141,23 @@ async fn a_touch_waits_in_its_queue_while_the_row_comes() {
     assert_eq!(rig.recorded("sess:d"), Some(later));
 }
 
-#[tokio::test]
-async fn a_late_answer_brings_nothing_back() {
+/// A question about c whose answer is held back. Meanwhile its row comes, and its session is logged out.
+async fn overtaken_question() -> (Rig, Reading, JoinHandle<Result<(), DatabaseError>>) {
     let (rig, reading) = start(1).await;
     rig.database.hold_loads(true);
-    let keyspace = Arc::clone(&rig.keyspace);
-    let asking = tokio::spawn(async move { keyspace.load(vec![(0, b"sess:c".to_vec())]).await });
+    let asking = rig.question("sess:c");
     wait_until("the question", || rig.database.loads() == 1).await;
-    // The row comes before the answer, and its session is logged out.
     rig.database.hold_scans_after(3);
-    wait_until("the row", || unknown(&rig, "sess:c").is_empty()).await;
+    wait_until("the row", || !rig.is_unknown("sess:c")).await;
     let (deleted, tickets) = rig.delete("sess:c");
     assert!(deleted);
     assert_eq!(settled(&tickets).await, Outcome::Committed);
+    (rig, reading, asking)
+}
+
+#[tokio::test]
+async fn a_late_answer_brings_nothing_back() {
+    let (rig, reading, asking) = overtaken_question().await;
     rig.database.hold_loads(false);
     asking.await.expect("no panic").expect("an answer");
     assert_eq!((rig.value("sess:c"), rig.count()), (None, 2));
@@ -185,24 +168,17 @@ async fn a_late_answer_brings_nothing_back() {
 /// That a key is gone is forgotten when the reading begins anew, since its row is; the answer from before is not.
 #[tokio::test]
 async fn an_answer_from_before_the_reading_began_anew_brings_nothing_back() {
-    let (rig, reading) = start(1).await;
-    rig.database.hold_loads(true);
-    let keyspace = Arc::clone(&rig.keyspace);
-    let asking = tokio::spawn(async move { keyspace.load(vec![(0, b"sess:c".to_vec())]).await });
-    wait_until("the question", || rig.database.loads() == 1).await;
-    rig.database.hold_scans_after(3);
-    wait_until("the row", || unknown(&rig, "sess:c").is_empty()).await;
-    assert_eq!(settled(&rig.delete("sess:c").1).await, Outcome::Committed);
+    let (rig, reading, asking) = overtaken_question().await;
     rig.database.set_away(true);
     rig.database.hold_scans_after(u64::MAX);
     assert!(reading.await.expect("no panic").is_err());
     rig.database.set_away(false);
     rig.database.hold_scans_after(rig.database.visited());
-    let reading = read(&rig);
-    wait_until("the next reading", || !unknown(&rig, "sess:c").is_empty()).await;
+    let reading = rig.read_keys();
+    wait_until("the next reading", || rig.is_unknown("sess:c")).await;
     rig.database.hold_loads(false);
     asking.await.expect("no panic").expect("an answer");
-    ask(&rig, "sess:c").await;
+    rig.ask("sess:c").await;
     assert_eq!(rig.value("sess:c"), None);
     finish(&rig, reading).await;
     assert_eq!((rig.value("sess:c"), rig.count()), (None, 4));
@@ -212,13 +188,8 @@ async fn an_answer_from_before_the_reading_began_anew_brings_nothing_back() {
 async fn many_questions_at_once_are_one_query() {
     let (rig, reading) = start(1).await;
     rig.database.hold_loads(true);
-    let asks: Vec<_> = (0..50)
-        .map(|number| {
-            let keyspace = Arc::clone(&rig.keyspace);
-            let key = if number % 2 == 0 { b"sess:e".to_vec() } else { format!("sess:none{number}").into_bytes() };
-            tokio::spawn(async move { keyspace.load(vec![(0, key)]).await })
-        })
-        .collect();
+    let key = |number: u32| if number.is_multiple_of(2) { "sess:e".to_owned() } else { format!("sess:none{number}") };
+    let asks: Vec<_> = (0..50).map(|number| rig.question(&key(number))).collect();
     wait_until("the first question", || rig.database.loads() == 1).await;
     super::settle_down().await;
     rig.database.hold_loads(false);
@@ -227,7 +198,7 @@ async fn many_questions_at_once_are_one_query() {
     }
     assert!(rig.database.loads() <= 2, "the first, and all that came meanwhile");
     assert_eq!(rig.keyspace.counts.keys(0), 2);
-    assert!(unknown(&rig, "sess:none1").is_empty());
+    assert!(!rig.is_unknown("sess:none1"));
     finish(&rig, reading).await;
 }
 
@@ -249,8 +220,8 @@ async fn what_is_not_too_much_to_ask_is_known_afterwards() {
 async fn only_the_values_of_known_keys_count_as_cold() {
     let (rig, reading) = start(1).await;
     let cold_hits = || rig.through.metrics.keyspace_cold_hits.get();
-    ask(&rig, "sess:e").await;
-    ask(&rig, "sess:none").await;
+    rig.ask("sess:e").await;
+    rig.ask("sess:none").await;
     assert_eq!(cold_hits(), 0, "it was not known whether they exist");
     for _ in 0..2 {
         rig.keyspace.load(vec![(0, b"sess:a".to_vec()), (0, b"sess:none".to_vec())]).await.expect("an answer");
@@ -267,10 +238,10 @@ async fn an_outage_makes_the_reading_begin_anew_and_unknown_keys_an_error() {
     rig.database.set_away(true);
     rig.database.hold_scans_after(u64::MAX);
     assert!(reading.await.expect("no panic").is_err());
-    assert!(rig.keyspace.load(unknown(&rig, "sess:e")).await.is_err());
-    assert!(!unknown(&rig, "sess:e").is_empty() && unknown(&rig, "sess:b").is_empty());
+    assert!(rig.keyspace.load(vec![(0, b"sess:e".to_vec())]).await.is_err());
+    assert!(rig.is_unknown("sess:e") && !rig.is_unknown("sess:b"));
     rig.database.set_away(false);
-    finish(&rig, read(&rig)).await;
+    finish(&rig, rig.read_keys()).await;
     assert_eq!((rig.count(), rig.value("sess:a"), rig.value("sess:d")), (3, None, None));
 }
 
@@ -282,8 +253,8 @@ async fn of_a_key_in_two_tables_the_session_wins_and_the_other_record_goes() {
         put(&database, Home::Keys, "sess:a", "old");
         put(&database, Home::Keys, "sess:only", "here");
         let (rig, reading) = start_on(database, visits).await;
-        ask(&rig, "sess:a").await;
-        ask(&rig, "sess:only").await;
+        rig.ask("sess:a").await;
+        rig.ask("sess:only").await;
         finish(&rig, reading).await;
         rig.through.barrier().await.expect("everything is committed");
         assert_eq!((rig.count(), rig.stored("sess:a").as_deref()), (2, Some(r#"{"a":0}"#)), "{visits}");
@@ -311,7 +282,7 @@ async fn a_row_that_another_program_deleted_is_forgotten_when_it_is_read_cold() 
     let (rig, reading) = start(3).await;
     rig.database.delete_by_hand(b"sess:a");
     rig.database.delete_by_hand(b"sess:e");
-    ask(&rig, "sess:e").await;
+    rig.ask("sess:e").await;
     assert_eq!(rig.value("sess:e"), None);
     rig.keyspace.load(vec![(0, b"sess:a".to_vec())]).await.expect("an answer");
     assert_eq!(rig.value("sess:a"), None);
@@ -326,7 +297,7 @@ async fn an_expired_record_is_no_session_for_who_asks() {
     put(&database, SESSION, "sess:b", r#"{"b":0}"#);
     let (rig, reading) = start_on(database, 0).await;
     rig.clock.advance_ms(10 * MINUTE_MS);
-    ask(&rig, "sess:b").await;
+    rig.ask("sess:b").await;
     assert_eq!((rig.value("sess:b"), rig.count()), (None, 0));
     // To the table it is a new session.
     settled(&rig.set("sess:b", r#"{"b":1}"#)).await;
@@ -338,7 +309,7 @@ async fn an_expired_record_is_no_session_for_who_asks() {
 #[tokio::test]
 async fn a_flush_after_the_reading_leaves_nothing() {
     let (rig, reading) = start(2).await;
-    ask(&rig, "sess:e").await;
+    rig.ask("sess:e").await;
     settled(&rig.set("sess:e", r#"{"e":1}"#)).await;
     let waits = {
         let keyspace = Arc::clone(&rig.keyspace);

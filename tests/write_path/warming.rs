@@ -6,11 +6,11 @@ use sojourn::clock::Expiry;
 use sojourn::config::EvictionPolicy;
 use sojourn::database::memory::Memory;
 use sojourn::database::write_through::Status;
-use sojourn::database::{DatabaseError, Home, Kind, RecordId, StoredRecord};
+use sojourn::database::{DatabaseError, Home};
 use sojourn::keyspace::KeysError;
 use tokio::task::JoinHandle;
 
-use super::{NOW_MS, Rig, settings, settle_down, wait_until};
+use super::{NOW_MS, Rig, put_by_hand, settings, settle_down, wait_until};
 
 const SESSIONS: usize = 2_000;
 /// With the numbers and the key in front of it, it takes 1 024 bytes where the key alone takes 48.
@@ -22,9 +22,8 @@ fn key(number: usize) -> String {
 }
 
 fn put(database: &Memory, key: &str, expiry: Expiry) {
-    let id = RecordId { home: Home::Session(0), database: 0, key: key.as_bytes().into() };
     let value = format!("{{{:1$}}}", "", VALUE_BYTES - 2);
-    database.put_by_hand(id, StoredRecord { kind: Kind::String, value: value.as_bytes().into(), expiry });
+    put_by_hand(database, Home::Session(0), key, &value, expiry);
 }
 
 /// Sessions of which each ends ten seconds after the one before it, and one without an end if wanted; all are known, and none is
