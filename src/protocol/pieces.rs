@@ -3,7 +3,7 @@
 
 use std::vec;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::reply::{Protocol, Reply, put_header};
 
@@ -22,7 +22,8 @@ enum Part {
     One(Reply),
     Items(vec::IntoIter<Reply>),
     Pairs(vec::IntoIter<(Reply, Reply)>),
-    /// Bytes of one or more bulk strings, without the end of the last line.
+    Sheets(vec::IntoIter<BytesMut>),
+    /// Bytes as they go over the wire.
     Content(Bytes),
 }
 
@@ -50,6 +51,11 @@ impl Pieces {
                         self.parts.extend([Part::Pairs(pairs), Part::One(value), Part::One(key)]);
                     }
                 }
+                Part::Sheets(mut sheets) => {
+                    if let Some(sheet) = sheets.next() {
+                        self.parts.extend([Part::Sheets(sheets), Part::Content(sheet.freeze())]);
+                    }
+                }
                 Part::Content(content) => self.put_content(content, out, out_bytes_max),
             }
         }
@@ -64,12 +70,9 @@ impl Pieces {
                 self.parts.push(Part::Items(items.into_iter()));
             }
             Reply::Frames(frames) => self.parts.push(Part::Items(frames.into_iter())),
-            // The end of the last line is that of the content.
             Reply::Strings(strings) if strings.bytes() > out_bytes_max => {
                 strings.put_header(self.protocol, out);
-                let mut written = strings.written;
-                written.truncate(written.len() - LINE_END.len());
-                self.parts.push(Part::Content(written.freeze()));
+                self.parts.push(Part::Sheets(strings.sheets.into_iter()));
             }
             Reply::Map(pairs) => {
                 put_header(sigil, if self.protocol == Protocol::Resp3 { pairs.len() } else { 2 * pairs.len() }, out);
@@ -95,16 +98,14 @@ impl Pieces {
 
     fn begin_content(&mut self, content: Bytes, out: &mut BytesMut) {
         put_header(b'$', content.len(), out);
-        self.parts.push(Part::Content(content));
+        self.parts.extend([Part::Content(Bytes::from_static(LINE_END)), Part::Content(content)]);
     }
 
     fn put_content(&mut self, mut content: Bytes, out: &mut BytesMut, out_bytes_max: usize) {
         let piece_bytes = content.len().min(out_bytes_max - out.len());
         out.extend_from_slice(&content[..piece_bytes]);
         content.advance(piece_bytes);
-        if content.is_empty() {
-            out.put_slice(LINE_END);
-        } else {
+        if !content.is_empty() {
             self.parts.push(Part::Content(content));
         }
     }
@@ -121,6 +122,7 @@ mod tests {
         Reply::Value(Arc::from(vec![b'x'; bytes]))
     }
 
+    /// Each a little longer than the one before.
     fn strings(count: usize, shape: Shape) -> Reply {
         let mut strings = Strings::shaped(shape);
         (0..count).for_each(|number| strings.push(&vec![b'z'; number]));
@@ -138,6 +140,8 @@ mod tests {
             strings(40, Shape::Array),
             strings(40, Shape::Map),
             strings(40, Shape::Set),
+            // On several sheets.
+            strings(800, Shape::Array),
             value(0),
         ]);
         for protocol in [Protocol::Resp2, Protocol::Resp3] {

@@ -73,14 +73,20 @@ pub enum Shape {
     Set,
 }
 
+/// A string that a sheet has no room for stands on the next one: the keys of a large keyspace take many sheets, of which each is
+/// let go once it is sent, and none has to be copied to a larger one.
+const SHEET_BYTES: usize = 64 * 1024;
+
 /// Bulk strings, written as they go over the wire, which is alike in both protocols: the keys of a large keyspace would take
 /// several times the memory as replies of their own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Strings {
     shape: Shape,
     count: usize,
-    /// Each ends with its line.
-    pub(super) written: BytesMut,
+    /// Bytes on all the sheets.
+    bytes: usize,
+    /// Each holds whole strings.
+    pub(super) sheets: Vec<BytesMut>,
 }
 
 impl Strings {
@@ -106,7 +112,7 @@ impl Strings {
     /// How many bytes they take.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.written.len()
+        self.bytes
     }
 
     pub(super) fn put_header(&self, protocol: Protocol, out: &mut BytesMut) {
@@ -120,14 +126,27 @@ impl Strings {
     /// Adds one behind the others.
     pub fn push(&mut self, bytes: &[u8]) {
         self.count += 1;
-        put_header(b'$', bytes.len(), &mut self.written);
-        self.written.extend_from_slice(bytes);
-        self.written.put_slice(b"\r\n");
+        let takes_bytes = bytes.len() + FRAME_BYTES_ABOUT;
+        match self.sheets.last() {
+            Some(sheet) if sheet.len() + takes_bytes <= SHEET_BYTES => {}
+            Some(_) => self.sheets.push(BytesMut::with_capacity(SHEET_BYTES.max(takes_bytes))),
+            None => self.sheets.push(BytesMut::new()),
+        }
+        if let Some(sheet) = self.sheets.last_mut() {
+            let before = sheet.len();
+            put_header(b'$', bytes.len(), sheet);
+            sheet.extend_from_slice(bytes);
+            sheet.put_slice(b"\r\n");
+            self.bytes += sheet.len() - before;
+        }
     }
 
     /// Each one, in order.
     pub fn into_items(self) -> impl Iterator<Item = Bytes> {
-        let mut rest = self.written.freeze();
+        self.sheets.into_iter().flat_map(|sheet| Self::items_on(sheet.freeze()))
+    }
+
+    fn items_on(mut rest: Bytes) -> impl Iterator<Item = Bytes> {
         std::iter::from_fn(move || {
             let line_end = rest.iter().position(|byte| *byte == b'\r')?;
             let length: usize = std::str::from_utf8(rest.get(1..line_end)?).ok()?.parse().ok()?;
@@ -180,7 +199,7 @@ impl Reply {
             Self::Array(items) => put_items(b'*', items, protocol, out),
             Self::Strings(strings) => {
                 strings.put_header(protocol, out);
-                out.put_slice(&strings.written);
+                strings.sheets.iter().for_each(|sheet| out.put_slice(sheet));
             }
             Self::Map(pairs) => put_map(pairs, protocol, out),
             Self::Set(items) => put_items(self.sigil(protocol), items, protocol, out),
@@ -212,7 +231,7 @@ impl Reply {
             Self::Status(text) | Self::Error(text) | Self::Verbatim(text) => text.len(),
             Self::Value(value) => value.len(),
             Self::Bulk(bytes) | Self::BigNumber(bytes) => bytes.len(),
-            Self::Strings(strings) => strings.written.len(),
+            Self::Strings(strings) => strings.bytes(),
             Self::Array(items) | Self::Set(items) | Self::Push(items) | Self::Frames(items) => {
                 items.iter().map(Self::bytes_about).sum()
             }

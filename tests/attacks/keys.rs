@@ -11,11 +11,11 @@ fn ok() -> Frame {
     Frame::Line(b'+', b"OK".to_vec())
 }
 
-/// Sets these keys on one connection, a hundred at a time.
-fn plant(subject: &Subject, keys: &[Vec<u8>]) {
+/// Sets these keys to this value on one connection, a hundred at a time.
+fn plant(subject: &Subject, keys: &[Vec<u8>], value: &[u8]) {
     let mut connection = subject.connect();
     for some in keys.chunks(100) {
-        let words = some.iter().flat_map(|key| [key.as_slice(), b"v"]);
+        let words = some.iter().flat_map(|key| [key.as_slice(), value]);
         let words: Vec<&[u8]> = std::iter::once(&b"MSET"[..]).chain(words).collect();
         assert_eq!(connection.call(&words).expect("a reply"), ok());
     }
@@ -114,20 +114,23 @@ fn call_in_a_loop(subject: &Subject, per_second: u32, words: &[&str]) -> Afterma
     Aftermath { attacker: format!("served, {rate:.1} calls a second"), held: 4 }
 }
 
-fn plant_numbered(subject: &Subject) {
-    let keys: Vec<Vec<u8>> = (0..so_many(20_000, 200_000)).map(|number| format!("k:{number}").into_bytes()).collect();
-    plant(subject, &keys);
+/// Sessions as connect-redis writes them: 37 bytes of key, and some 300 of JSON.
+fn plant_sessions(subject: &Subject) {
+    let numbers = 0..so_many(20_000, 200_000);
+    let keys: Vec<Vec<u8>> = numbers.map(|number| format!("sess:{number:032x}").into_bytes()).collect();
+    let value = format!(r#"{{"cookie":{{"maxAge":86400000}},"user":7,"cart":"{}"}}"#, "x".repeat(250));
+    plant(subject, &keys, value.as_bytes());
 }
 
 /// An attack on many keys, which are in files: with `memory://` Sojourn's memory holds each record twice.
 fn on_many_keys(test: &'static str, per_second: u32, words: &'static [&'static str]) {
     let keys = so_many(20_000, 200_000);
     let what = format!(
-        "4 connections that call {} on {keys} keys {per_second} times a second (a SQLite file, an AOF with `always`)",
+        "4 connections that call {} on {keys} sessions {per_second} times a second (a SQLite file, an AOF with `always`)",
         words.join(" ")
     );
     let run = move |subject: &Subject| call_in_a_loop(subject, per_second, words);
-    Attack { prepare: Some(plant_numbered), ..Attack::new(test, what, run) }.carry_out_on_files();
+    Attack { prepare: Some(plant_sessions), ..Attack::new(test, what, run) }.carry_out_on_files();
 }
 
 #[test]
@@ -144,7 +147,7 @@ fn scans_of_everything() {
 
 fn plant_letters(subject: &Subject) {
     let keys: Vec<Vec<u8>> = (0..100).map(|number| [vec![b'a'; 2_000], vec![number]].concat()).collect();
-    plant(subject, &keys);
+    plant(subject, &keys, b"v");
 }
 
 #[test]
@@ -201,7 +204,7 @@ fn colliding_keys() {
         fastrand::shuffle(&mut chosen);
         let time = |keys: &[Vec<u8>]| {
             let begun = Instant::now();
-            plant(subject, keys);
+            plant(subject, keys, b"v");
             begun.elapsed()
         };
         let (usual, attacked) = (time(&others), time(&chosen));
