@@ -2,6 +2,7 @@
 //! would lose the last commits with the power). One connection writes, two read. Owned by a lock on a file beside it,
 //! which ends with the process. Never lowers the flushes, and never waits for a reader: the log makes that needless.
 
+mod checkpoint;
 mod errors;
 mod inspect;
 mod owner;
@@ -14,6 +15,7 @@ mod times;
 mod write;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,6 +24,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::sync::Mutex;
 
+use self::checkpoint::{Checkpointer, Disk, LOG_PAGES_MAX};
 use self::errors::{classify, outage};
 pub(super) use self::inspect::inspect;
 use self::owner::OwnerFile;
@@ -43,6 +46,9 @@ pub struct Sqlite {
     path: PathBuf,
     tables: Vec<Table>,
     writer: Mutex<Writer>,
+    disk: Arc<Disk>,
+    /// Held by whoever commits, and by a checkpoint that nothing may be added to.
+    commits: Arc<Mutex<()>>,
     readers: RwLock<Option<SqlitePool>>,
     found: RwLock<Found>,
 }
@@ -58,6 +64,19 @@ struct Table {
 struct Writer {
     lock: Option<OwnerFile>,
     open: Option<(SqliteConnection, i64)>,
+    checkpointer: Option<Checkpointer>,
+}
+
+impl Writer {
+    /// Closes its connection, after that of the checkpoints: the last one clears the log away.
+    async fn close(&mut self) {
+        if let Some(checkpointer) = self.checkpointer.take() {
+            checkpointer.stop().await;
+        }
+        if let Some((connection, _)) = self.open.take() {
+            let _ = connection.close().await;
+        }
+    }
 }
 
 /// What opening the file told.
@@ -99,8 +118,10 @@ impl Sqlite {
         Ok(Self {
             tables: settings.session_tables.tables().iter().map(table).collect(),
             settings: settings.clone(),
+            disk: Arc::new(Disk::of(&path)),
             path,
             writer: Mutex::default(),
+            commits: Arc::default(),
             readers: RwLock::new(None),
             found: RwLock::default(),
         })
@@ -119,6 +140,9 @@ impl Sqlite {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(self.settings.write_timeout.max(Duration::from_millis(2)) / 2)
             .statement_cache_capacity(STATEMENTS)
+            .pragma("wal_autocheckpoint", LOG_PAGES_MAX.to_string())
+            // What a statement over many rows would take back if it failed goes to a file otherwise, and each page is written twice.
+            .pragma("temp_store", "memory")
             .disable_statement_logging()
     }
 
@@ -168,9 +192,7 @@ impl Sqlite {
 impl Database for Sqlite {
     async fn acquire(&self, held: Option<i64>) -> Result<Ownership, DatabaseError> {
         let mut writer = self.writer.lock().await;
-        if let Some((connection, _)) = writer.open.take() {
-            let _ = connection.close().await;
-        }
+        writer.close().await;
         if writer.lock.is_none() {
             match OwnerFile::lock(&self.path, &self.settings.identity)? {
                 Ok(lock) => writer.lock = Some(lock),
@@ -182,6 +204,8 @@ impl Database for Sqlite {
         self.close_readers().await;
         let readers = SqlitePoolOptions::new().max_connections(READERS).acquire_timeout(self.settings.write_timeout);
         *self.readers.write() = Some(readers.connect_lazy_with(self.options()));
+        writer.checkpointer =
+            Some(Checkpointer::start(self.options(), Arc::clone(&self.disk), Arc::clone(&self.commits)));
         writer.open = Some((connection, epoch));
         Ok(Ownership::Owned { epoch, last_batch })
     }
@@ -191,9 +215,14 @@ impl Database for Sqlite {
         // Taken out, and put back only when the transaction is over: whoever drops this future in the middle drops the
         // connection too, and with it the transaction.
         let (mut connection, epoch) = writer.open.take().ok_or_else(|| outage("the file is not open", false))?;
+        let commits = self.commits.lock().await;
         let committed = write::commit(&mut connection, &self.tables, epoch, batch).await;
+        drop(commits);
         if !matches!(committed, Err(DatabaseError::Outage { .. } | DatabaseError::Fenced { .. })) {
             writer.open = Some((connection, epoch));
+        }
+        if let (Ok(committed), Some(checkpointer)) = (&committed, &writer.checkpointer) {
+            checkpointer.note(&batch.work, committed);
         }
         committed
     }
@@ -223,9 +252,7 @@ impl Database for Sqlite {
     async fn release(&self) {
         let mut writer = self.writer.lock().await;
         self.close_readers().await;
-        if let Some((connection, _)) = writer.open.take() {
-            let _ = connection.close().await;
-        }
+        writer.close().await;
         writer.lock = None;
     }
 

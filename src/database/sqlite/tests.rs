@@ -198,3 +198,26 @@ async fn the_printed_schema_is_the_one_that_is_needed() {
     fixture.sql(schema(&settings)).await;
     Owner::of(Arc::new(Sqlite::open(&settings).unwrap())).await;
 }
+
+/// More than three times the pages from which on the log begins anew.
+const COMMITS: usize = 1_300;
+const CHANGES_EACH: usize = 20;
+
+/// Without the checkpoints beside the writer it grew to four times as many pages.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_begins_anew_while_commits_go_on() {
+    let fixture = OfSqlite::new();
+    let database = fixture.open("test:1");
+    let mut owner = Owner::of(Arc::clone(&database)).await;
+    let path = database.description().place;
+    let (mut random, mut log_bytes) = (fastrand::Rng::with_seed(1), 0);
+    for _ in 0..COMMITS {
+        let changes = (0..CHANGES_EACH).map(|_| put(session(&format!("sess:{:032x}", random.u128(..))), b"{}", LATER));
+        owner.commit(changes.collect()).await.unwrap();
+        log_bytes = std::fs::metadata(format!("{path}-wal")).unwrap().len().max(log_bytes);
+    }
+    assert!(log_bytes > 8_000 * 4_096, "{log_bytes} bytes: too few to begin anew");
+    assert!(log_bytes < 12_000 * 4_096, "{log_bytes} bytes");
+    database.release().await;
+    assert!(!std::path::Path::new(&format!("{path}-wal")).exists(), "the last connection clears it away");
+}
