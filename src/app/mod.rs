@@ -197,7 +197,7 @@ impl App {
 
     fn refresh_memory(&self) {
         let taken = self.keyspace.memory_use();
-        let by_kind = [taken.keys, taken.values, taken.tables, taken.pending];
+        let by_kind = [taken.keys, taken.values, taken.tables, taken.pending, taken.allocator];
         self.metrics.memory_used.iter().zip(by_kind).for_each(|(gauge, bytes)| gauge.set(bytes as u64));
         let peak = &self.metrics.memory_used_peak_bytes;
         peak.set(peak.get().max(taken.used() as u64));

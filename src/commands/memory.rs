@@ -1,5 +1,4 @@
-//! MEMORY: what a key takes, and what all of them do. It tells what is so here: a value that is not in memory takes none, and
-//! the allocator is that of the C library, which is not asked.
+//! MEMORY: what a key takes, and what all of them do. It tells what is so here: a value that is not in memory takes none.
 
 use super::error::CommandError;
 use super::table::{CommandResult, Flag, Group, Handler, KeyPositions, Loads, Row};
@@ -8,6 +7,7 @@ use crate::app::{App, Client};
 use crate::keyspace::Keys;
 use crate::keyspace::account::EMPTY_BYTES;
 use crate::protocol::{Reply, Request};
+use crate::telemetry::heap::Heap;
 
 /// MEMORY and its subcommands.
 pub const ROWS: &[Row] = &[Row {
@@ -125,7 +125,7 @@ fn usage(keys: &mut Keys<'_>, request: &Request) -> CommandResult {
     Ok(keys.bytes_of(&request[2]).map_or(Reply::Null, Reply::count))
 }
 
-/// Redis's words where its allocator keeps none; ours is built without, since to count takes time.
+/// Redis's words where its allocator prints none; ours does to a function of C only, and the sums are in INFO.
 const NO_STATISTICS: &str = "Stats not supported for the current allocator";
 
 /// Below this Redis's doctor looks no further.
@@ -156,7 +156,7 @@ fn statistics(app: &App, _: &mut Client, _: &Request) -> CommandResult {
     let taken = app.keyspace.memory_use();
     let (used, dataset) = (taken.used(), taken.keys + taken.values);
     let (peak, keys) = (app.metrics.memory_used_peak_bytes.get(), app.keyspace.counts.all_keys());
-    let resident = app.metrics.memory_bytes.get();
+    let (resident, heap) = (app.metrics.memory_bytes.get(), Heap::now());
     let (started, used_by_keys) = (EMPTY_BYTES, used - EMPTY_BYTES);
     let count = |number: usize| Reply::count(number);
     let bytes = |number: u64| Reply::Integer(i64::try_from(number).unwrap_or(i64::MAX));
@@ -178,9 +178,9 @@ fn statistics(app: &App, _: &mut Client, _: &Request) -> CommandResult {
         ("dataset.bytes", count(dataset)),
         ("dataset.percentage", percent(dataset, used_by_keys as u64)),
         ("peak.percentage", percent(used, peak)),
-        ("allocator.allocated", count(used)),
-        ("allocator.active", bytes(resident)),
-        ("allocator.resident", bytes(resident)),
+        ("allocator.allocated", count(heap.allocated)),
+        ("allocator.active", count(heap.active)),
+        ("allocator.resident", count(heap.resident)),
         ("fragmentation", Reply::Double(resident as f64 / used as f64)),
         ("fragmentation.bytes", Reply::Integer(resident.cast_signed() - used.cast_signed() as i64)),
     ];

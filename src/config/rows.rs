@@ -268,6 +268,7 @@ pub const ROWS: &[Row] = &[
     },
     memory::MAXMEMORY,
     memory::MAXMEMORY_POLICY,
+    memory::ACTIVEDEFRAG,
     Row {
         name: "proto-max-bulk-len",
         syntax: Syntax::Bytes { min: 1024 * 1024, max: VALUE_BYTES_MAX },

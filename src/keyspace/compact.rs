@@ -58,7 +58,7 @@ pub const fn hot_bytes(key_bytes: usize, value_bytes: usize) -> usize {
 }
 
 /// A settled key.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Compact(Box<[u8]>);
 
 impl Compact {

@@ -20,6 +20,8 @@ pub struct MemoryUse {
     /// What waits for the database: changes, touches, the values that come back if a change fails, and, until all keys are known,
     /// those that are known not to exist.
     pub pending: usize,
+    /// What the allocator holds beside all this: its own books, holes, and pages that it has not given back yet.
+    pub allocator: usize,
     /// How many values are in memory.
     pub hot_values: usize,
 }
@@ -28,21 +30,26 @@ impl MemoryUse {
     /// All bytes.
     #[must_use]
     pub const fn used(&self) -> usize {
-        self.keys + self.values + self.tables + self.pending
+        self.keys + self.values + self.tables + self.pending + self.allocator
     }
 }
 
-/// `maxmemory` and `maxmemory-policy`, where every write looks at them.
+/// What the allocator holds counts for no more than this share of the limit: however it comes about, it lets no more values leave.
+const ALLOCATOR_SHARE_MAX: usize = 8;
+
+/// `maxmemory` and `maxmemory-policy`, where every write looks at them, and what counts besides keys and values.
 #[derive(Debug)]
 pub struct MemoryLimit {
     bytes: AtomicUsize,
     policy: AtomicU8,
+    allocator: AtomicUsize,
 }
 
 impl Default for MemoryLimit {
     /// No limit.
     fn default() -> Self {
-        Self { bytes: AtomicUsize::new(usize::MAX), policy: AtomicU8::new(EvictionPolicy::NoEviction as u8) }
+        let policy = AtomicU8::new(EvictionPolicy::NoEviction as u8);
+        Self { bytes: AtomicUsize::new(usize::MAX), policy, allocator: AtomicUsize::new(0) }
     }
 }
 
@@ -70,6 +77,18 @@ impl MemoryLimit {
     #[must_use]
     pub fn policy(&self) -> EvictionPolicy {
         EvictionPolicy::of_number(self.policy.load(Ordering::Relaxed))
+    }
+
+    /// Notes what the allocator holds beside what it was asked for, in bytes. It is not to be told of holes that are about to be
+    /// closed: each value that leaves makes one, so that nothing would be gained by it, and the next would have to leave.
+    pub fn note_allocator(&self, bytes: usize) {
+        self.allocator.store(bytes, Ordering::Relaxed);
+    }
+
+    /// What of that counts, in bytes.
+    #[must_use]
+    pub fn allocator(&self) -> usize {
+        self.allocator.load(Ordering::Relaxed).min(self.bytes() / ALLOCATOR_SHARE_MAX)
     }
 }
 
@@ -113,6 +132,7 @@ impl Keyspace {
             values: holding.lasting.wrapping_add(holding.expiring),
             tables: EMPTY_BYTES + table_bytes + self.eviction.marks.bytes() + self.packing.bytes(),
             pending: holding.pending + self.write_through.held_bytes() + self.touches.bytes() + self.hot.known.bytes(),
+            allocator: self.memory_limit.allocator(),
             hot_values: holding.hot,
         }
     }

@@ -8,6 +8,7 @@ pub mod collection;
 mod compact;
 pub mod counts;
 mod damaged;
+pub mod defragment;
 pub mod dictionary;
 pub mod entry;
 pub mod events;

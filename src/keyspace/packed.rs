@@ -34,6 +34,15 @@ impl Kept {
         }
     }
 
+    /// The same in an allocation of its own.
+    #[must_use]
+    pub fn copied(&self) -> Self {
+        match self {
+            Self::Plain(bytes) => Self::Plain(Arc::from(&**bytes)),
+            Self::Packed(dictionary, bytes) => Self::Packed(*dictionary, Arc::from(&**bytes)),
+        }
+    }
+
     /// Whether they are one in memory.
     #[must_use]
     pub fn is_the_same_as(&self, other: &Self) -> bool {

@@ -18,6 +18,9 @@ use crate::database::Value;
 /// Values beyond this stay apart: a reply shares them, where it copies one that stands with its key.
 pub const COMPACT_VALUE_BYTES_MAX: usize = 2_048;
 
+/// A larger allocation has pages of its own, and leaves no hole among others when it is freed (jemalloc(3), "size classes").
+const SHARED_PAGES_BYTES_MAX: usize = 14 * 1024;
+
 /// A command keeps no more of what it has read than this, in bytes; an EXEC may read all there is.
 const COPIES_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -322,6 +325,16 @@ impl Slot {
         }
     }
 
+    /// The same in allocations of its own. `None` while something is under way, whose value others hold as well, and where
+    /// nothing of it shares its pages.
+    #[must_use]
+    pub fn copied(&self) -> Option<Self> {
+        match self {
+            Self::Compact(compact) => Some(Self::Compact(compact.clone())),
+            Self::Wide(wide) => wide.copied().map(|wide| Self::Wide(Box::new(wide))),
+        }
+    }
+
     /// Changes the key's state in any way; afterwards it is as small as it can be held.
     pub fn change<T>(&mut self, change: impl FnOnce(&Name, &mut Entry) -> T) -> T {
         let mut wide = match std::mem::take(self) {
@@ -376,6 +389,16 @@ impl Wide {
         let keys = allocated(size_of::<Self>()) + shared(self.name.key.len());
         let packed = newest.map_or_else(PackedBytes::default, |kept| Held::of(kept).packed_bytes());
         Holding { keys, lasting, expiring, pending, hot: usize::from(newest.is_some()), packed }
+    }
+
+    fn copied(&self) -> Option<Self> {
+        let Entry { life: Some(life), pending: None } = &self.entry else { return None };
+        if life.value.as_ref().is_some_and(|value| value.bytes() > SHARED_PAGES_BYTES_MAX) {
+            return None;
+        }
+        let name = Name { database: self.name.database, key: Arc::from(&*self.name.key) };
+        let life = life.with(life.value.as_ref().map(Kept::copied));
+        Some(Self { name, entry: Entry { life: Some(life), pending: None }, tried: self.tried })
     }
 
     /// What its newest value takes, if that is one that waits for its commit.
@@ -506,6 +529,38 @@ mod tests {
             slot.change(|_, _| ());
             assert_eq!(slot.tried(), None);
         }
+    }
+
+    #[test]
+    fn a_copy_is_the_same_elsewhere() {
+        let packed = |bytes| Some(Kept::Packed(NonZeroU8::MIN, Arc::from(vec![b'x'; bytes])));
+        let lives = [
+            life(None),
+            life(Some(b"{}")),
+            life(Some(&[b'x'; COMPACT_VALUE_BYTES_MAX + 1])),
+            Life { value: packed(90), ..life(None) },
+            Life { value: packed(COMPACT_VALUE_BYTES_MAX + 1), ..life(None) },
+        ];
+        for expected in lives {
+            let mut slot = slot(expected.clone());
+            if !matches!(expected.value, Some(Kept::Packed(..))) {
+                slot.set_tried(NonZeroU8::MAX);
+            }
+            let copy = slot.copied().expect("nothing is under way");
+            same(&copy, &expected);
+            assert!(copy == slot && copy.tried() == slot.tried() && copy.holding() == slot.holding());
+            assert_ne!(copy.key().as_ptr(), slot.key().as_ptr());
+        }
+    }
+
+    #[test]
+    fn what_others_hold_too_and_what_has_its_own_pages_is_not_copied() {
+        let room = SHARED_PAGES_BYTES_MAX - 2 * size_of::<usize>();
+        assert!(slot(life(Some(&vec![b'x'; room]))).copied().is_some());
+        assert!(slot(life(Some(&vec![b'x'; room + 1]))).copied().is_none());
+        let mut slot = slot(life(Some(b"{}")));
+        slot.change(|_, entry| entry.mark(&crate::database::unit::Ticket::default()));
+        assert!(slot.copied().is_none());
     }
 
     #[test]

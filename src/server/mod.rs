@@ -3,6 +3,7 @@
 pub mod accept;
 mod compress;
 mod connections;
+mod defragment;
 mod events;
 pub mod inherited;
 mod input;
@@ -216,6 +217,7 @@ async fn serve_until(serving: Serving, shutdown: impl Future<Output = ()>) -> Re
     tasks.spawn(keep_within_memory(Arc::clone(&app), Ticks::every(MEMORY_TICK, &stopping)));
     tasks.spawn(events::deliver(Arc::clone(&app), stopping.clone()));
     tasks.spawn(compress::compress(Arc::clone(&app), sweep, pass_pause, stopping.clone()));
+    tasks.spawn(defragment::defragment(Arc::clone(&app), stopping.clone()));
     if let Some(tls) = &app.tls {
         tasks.spawn(follow_certificates(Arc::clone(tls), Ticks::every(CERTIFICATES_TICK, &stopping)));
     }

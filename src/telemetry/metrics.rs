@@ -40,9 +40,9 @@ pub const ERROR_CODES: &[&str] = &[
     "other",
 ];
 
-/// What memory is taken for by keys and values: the keys and what is known of each, values that could leave memory, tables, and
-/// what waits for the database.
-pub const MEMORY_KINDS: [&str; 4] = ["keys", "values", "tables", "pending"];
+/// What memory is taken for by keys and values: the keys and what is known of each, values that could leave memory, tables, what
+/// waits for the database, and what the allocator holds beside what it was asked for.
+pub const MEMORY_KINDS: [&str; 5] = ["keys", "values", "tables", "pending", "allocator"];
 
 /// Upper bounds of a commit's duration in microseconds: a local flush takes about 200, a timeout a second.
 const COMMIT_BOUNDS_US: &[u64] = &[
@@ -164,6 +164,8 @@ catalogue! {
     Gauge events_waiting "sojourn_events_waiting" Count "Groups of events that wait for the commit of what they tell of";
     Counter events_dropped "sojourn_events_dropped_total" Count "Events that were dropped because too many waited";
     Counter evicted_values "sojourn_evicted_values_total" Count "Values that left memory and stayed in the database";
+    Counter defragmented_keys "sojourn_defragmented_keys_total" Count "Keys that were moved in memory so that whole pages become free";
+    Gauge defragment_running "sojourn_defragment_running_percent" Count "The share of a processor, in per cent, that moving keys takes at this moment; 0 while it rests";
     Gauge compressed_values "sojourn_compressed_values" Count "Values that are compressed in memory";
     Gauge compressed_bytes "sojourn_compressed_bytes" Bytes "Memory that those values take compressed";
     Gauge compressed_bytes_before "sojourn_compressed_before_bytes" Bytes "Memory that those values would take as they are";

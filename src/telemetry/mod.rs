@@ -5,6 +5,7 @@ pub mod catalogue;
 pub mod command_stats;
 mod durations;
 pub mod exposition;
+pub mod heap;
 pub mod instrument;
 mod labelled;
 pub mod latency;

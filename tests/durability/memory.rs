@@ -6,7 +6,7 @@ use std::thread;
 
 use crate::postgres::PostgresServer;
 use crate::server::{Over, Server, is_ok, wait_until};
-use crate::support::process::status_bytes;
+use crate::support::process::{sojourn, status_bytes};
 use crate::support::resp::{Connection, Frame, encode};
 
 const SESSIONS: usize = 300_000;
@@ -236,4 +236,48 @@ fn evicting_under_load_loses_no_session_on_postgresql() {
     // Nobody crashes here, and the disk is not what is tried.
     let postgres = PostgresServer::start(&["fsync=off"]);
     evicting_loses_no_session(&postgres.url(&postgres.create_database()));
+}
+
+/// Of so many sessions each fourth is left: three of four places on their pages are holes.
+const SESSIONS_IN_MEMORY: usize = 80_000;
+const ONE_IN: usize = 4;
+/// What the task leaves at most of holes, as the least that it takes up, and a part of that again for what comes of the test.
+const HOLES_BYTES_MAX: u64 = 5 << 20;
+
+#[test]
+fn pages_with_holes_are_given_back() {
+    let server = Server::start("memory://", &["--activedefrag", "no", "--compress-above", "0"]);
+    let mut client = server.connect();
+    log_in(&mut client, 0..SESSIONS_IN_MEMORY, 600);
+    let holes = |client: &mut Connection| client.info("allocator_frag_bytes");
+    let leaving = (0..SESSIONS_IN_MEMORY).filter(|number| number % ONE_IN != 0);
+    client.write_all(leaving.map(|number| encode(&["DEL", &key(number)])));
+    // The control: who was told not to leaves them.
+    thread::sleep(std::time::Duration::from_secs(2));
+    let (before, resident) = (holes(&mut client), status_bytes(server.pid(), "VmRSS"));
+    assert!(before > 4 * HOLES_BYTES_MAX, "{before} bytes of holes");
+    assert_eq!(client.info("active_defrag_hits"), 0);
+    assert!(is_ok(&client.call(&["CONFIG", "SET", "activedefrag", "yes"]).expect("a reply")));
+    wait_until("the holes to be closed", || holes(&mut client) < HOLES_BYTES_MAX);
+    assert!(client.info("active_defrag_hits") >= (SESSIONS_IN_MEMORY / ONE_IN) as u64);
+    wait_until("the pages to be given back", || {
+        status_bytes(server.pid(), "VmRSS") < resident - (before - HOLES_BYTES_MAX) / 2
+    });
+    // Nothing is left to do, so it rests.
+    wait_until("a rest", || client.info("active_defrag_running") == 0);
+    for number in (0..SESSIONS_IN_MEMORY).step_by(ONE_IN) {
+        let reply = client.call(&["GET", &key(number)]).expect("a reply");
+        assert_eq!(reply.bytes(), Some(value(number, 600).as_bytes()));
+    }
+}
+
+/// The allocator is built with the settings by which holes can be closed, however the program was built.
+#[test]
+fn the_allocator_has_one_arena_and_small_caches() {
+    let output = sojourn().arg("--version").env("_RJEM_MALLOC_CONF", "stats_print:true").output().expect("a run");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    for setting in ["opt.narenas: 1", "opt.tcache_max: 16384", "opt.dirty_decay_ms: 500"] {
+        let mut lines = printed.lines().map(str::trim);
+        assert!(lines.any(|line| line.split(" (").next() == Some(setting)), "{setting} is missing in {printed}");
+    }
 }

@@ -1,11 +1,17 @@
 //! The account of memory: whatever is written, taken back and expires, it says what is held.
 
+use std::time::Duration;
+
 use sojourn::clock::Expiry;
+use sojourn::config::EvictionPolicy;
+use sojourn::keyspace::defragment::Pass;
 use sojourn::keyspace::memory::MemoryUse;
 
-use super::{MINUTE_MS, NOW_MS, Rig, outage, settle_down, wait_until};
+use super::{MINUTE_MS, NOW_MS, Outcome, Rig, outage, settle_down, settled, wait_until};
 
 const SEEDS: u64 = 12;
+/// Longer than any pass takes.
+const LONG: Duration = Duration::from_secs(60);
 const KEYS: [&str; 6] = ["sess:a", "sess:b", "c", "d", "sess:e", "f"];
 
 /// The account, which must be what a count of everything finds.
@@ -43,7 +49,7 @@ async fn step(rig: &Rig, random: &mut fastrand::Rng) {
     let value = "{}".to_owned() + &" ".repeat(random.usize(..4_000));
     let end = Expiry::at_ms(rig.clock.now_ms() + random.i64(1..3 * MINUTE_MS));
     let names = [key];
-    match random.u8(..12) {
+    match random.u8(..13) {
         0..=3 => drop(rig.run(&names, |keys| keys.put(key.as_bytes(), value.as_bytes(), end))),
         4 => drop(rig.run(&names, |keys| keys.put(key.as_bytes(), value.as_bytes(), Expiry::NEVER))),
         5 => drop(rig.run(&names, |keys| keys.delete(key.as_bytes()))),
@@ -55,6 +61,7 @@ async fn step(rig: &Rig, random: &mut fastrand::Rng) {
             rig.keyspace.expire();
         }
         10 => rig.database.fail_next(outage(false)),
+        11 => assert!(!Pass::default().step(&rig.keyspace, LONG), "a whole pass"),
         _ => wait_until("a turn of the writer", || rig.through.backlog() == 0).await,
     }
 }
@@ -71,4 +78,43 @@ async fn what_waits_for_its_commit_counts_once() {
     rig.set("sess:a", &"y".repeat(100_000));
     let two = checked(&rig).used() - empty;
     assert!((200_000..203_000).contains(&two), "{two}");
+}
+
+#[tokio::test]
+async fn a_pass_moves_all_that_is_settled_and_changes_nothing() {
+    let rig = Rig::patient().await;
+    let keys: Vec<String> = (0..3_000).map(|number| format!("sess:{number}")).collect();
+    // Some of them stand apart from their keys.
+    let value = |number: usize| format!("{number}:{}", "x".repeat(if number % 10 == 0 { 3_000 } else { 300 }));
+    let pairs: Vec<(String, String)> = keys.iter().cloned().zip((0..).map(value)).collect();
+    let pairs: Vec<(&str, &str)> = pairs.iter().map(|(key, value)| (&**key, &**value)).collect();
+    assert_eq!(settled(&rig.set_all(&pairs)).await, Outcome::Committed);
+    rig.database.hold(true);
+    let late = rig.set("sess:0", "late");
+    let before = checked(&rig);
+    let (mut pass, mut steps) = (Pass::default(), 1);
+    while pass.step(&rig.keyspace, Duration::from_micros(20)) {
+        steps += 1;
+    }
+    assert!(steps > 10, "{steps} steps");
+    assert_eq!(rig.through.metrics.defragmented_keys.get(), 2_999, "all but the one that is under way");
+    assert_eq!(checked(&rig), before);
+    rig.database.hold(false);
+    assert_eq!(settled(&late).await, Outcome::Committed);
+    assert_eq!(rig.value("sess:0").as_deref(), Some("late"));
+    for (key, value) in &pairs[1..] {
+        assert_eq!(rig.value(key).as_deref(), Some(*value));
+    }
+}
+
+/// What the allocator holds beside what it was asked for counts, but for no more than an eighth of the limit.
+#[tokio::test]
+async fn what_the_allocator_holds_counts_as_far_as_it_may() {
+    let rig = Rig::start().await;
+    let without = rig.keyspace.memory_used();
+    for (limit, held, counts) in [(0, 1 << 40, 1 << 40), (8 << 20, 1 << 20, 1 << 20), (8 << 20, 2 << 20, 1 << 20)] {
+        rig.keyspace.memory_limit.set(limit, EvictionPolicy::AllkeysLru);
+        rig.keyspace.memory_limit.note_allocator(held);
+        assert_eq!(rig.keyspace.memory_used() - without, counts, "{held} bytes at a limit of {limit}");
+    }
 }

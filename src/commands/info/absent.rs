@@ -1,4 +1,4 @@
-//! What Redis's tools look for in INFO and Sojourn has none of: no forks, no replicas, no defragmentation, no threads for
+//! What Redis's tools look for in INFO and Sojourn has none of: no forks, no replicas, no threads for
 //! I/O. Each number says so, as redis-server says it of what it does not do. What could be other than this is never here.
 
 /// Section, name, and the value that says "none".
@@ -17,10 +17,6 @@ const NONE: &[(&str, &str, &str)] = &[
     ("Memory", "used_memory_vm_total", "0"),
     ("Memory", "used_memory_vm_total_human", "0B"),
     ("Memory", "used_memory_functions", "0"),
-    ("Memory", "allocator_rss_ratio", "1.00"),
-    ("Memory", "allocator_rss_bytes", "0"),
-    ("Memory", "rss_overhead_ratio", "1.00"),
-    ("Memory", "rss_overhead_bytes", "0"),
     ("Memory", "mem_replication_backlog", "0"),
     ("Memory", "mem_total_replication_buffers", "0"),
     ("Memory", "mem_cluster_links", "0"),
@@ -28,7 +24,6 @@ const NONE: &[(&str, &str, &str)] = &[
     ("Memory", "lazyfreed_objects", "0"),
     ("Memory", "mem_not_counted_for_evict", "0"),
     ("Memory", "mem_clients_slaves", "0"),
-    ("Memory", "active_defrag_running", "0"),
     ("Memory", "lazyfree_pending_objects", "0"),
     ("Persistence", "rdb_last_bgsave_time_sec", "-1"),
     ("Persistence", "rdb_current_bgsave_time_sec", "-1"),
@@ -72,9 +67,7 @@ const NONE: &[(&str, &str, &str)] = &[
     ("Stats", "latest_fork_usec", "0"),
     ("Stats", "migrate_cached_sockets", "0"),
     ("Stats", "slave_expires_tracked_keys", "0"),
-    ("Stats", "active_defrag_hits", "0"),
     ("Stats", "active_defrag_misses", "0"),
-    ("Stats", "active_defrag_key_hits", "0"),
     ("Stats", "active_defrag_key_misses", "0"),
     ("Stats", "tracking_total_keys", "0"),
     ("Stats", "tracking_total_items", "0"),

@@ -5,6 +5,7 @@ use super::Lines;
 use crate::app::App;
 use crate::config::{Choice, total_memory_bytes};
 use crate::keyspace::account::EMPTY_BYTES;
+use crate::telemetry::heap::Heap;
 
 /// `# Memory`.
 pub(super) fn memory(app: &App, lines: &mut Lines) {
@@ -19,10 +20,11 @@ pub(super) fn memory(app: &App, lines: &mut Lines) {
     lines.put("used_memory_startup", EMPTY_BYTES);
     lines.put("used_memory_dataset", dataset);
     lines.put("used_memory_dataset_perc", percent(dataset, used - EMPTY_BYTES as u64));
-    // As Redis says it where the allocator tells nothing of itself.
-    lines.put("allocator_allocated", used);
-    lines.put("allocator_active", resident);
-    lines.put("allocator_resident", resident);
+    let heap = Heap::now();
+    let [allocated, active, held] = [heap.allocated, heap.active, heap.resident].map(|bytes| bytes as u64);
+    lines.put("allocator_allocated", allocated);
+    lines.put("allocator_active", active);
+    lines.put("allocator_resident", held);
     lines.put_bytes("total_system_memory", total_memory_bytes());
     let (scripts, script_bytes) = app.scripts.count_and_bytes();
     lines.put("number_of_cached_scripts", scripts);
@@ -32,13 +34,19 @@ pub(super) fn memory(app: &App, lines: &mut Lines) {
     lines.put_bytes("maxmemory", settings.maxmemory);
     lines.put("maxmemory_policy", settings.maxmemory_policy.name());
     drop(settings);
-    for name in ["allocator_frag", "mem_fragmentation"] {
-        lines.put(format_args!("{name}_ratio"), ratio(resident, used));
-        lines.put(format_args!("{name}_bytes"), i128::from(resident) - i128::from(used));
+    for (name, whole, part) in [
+        ("allocator_frag", active, allocated),
+        ("allocator_rss", held, active),
+        ("rss_overhead", resident, held),
+        ("mem_fragmentation", resident, used),
+    ] {
+        lines.put(format_args!("{name}_ratio"), ratio(whole, part));
+        lines.put(format_args!("{name}_bytes"), i128::from(whole) - i128::from(part));
     }
     // As in CLIENT LIST: how full a client's buffers are is not kept.
     lines.put("mem_clients_normal", 0);
     lines.put("mem_allocator", "jemalloc");
+    lines.put("active_defrag_running", app.metrics.defragment_running.get());
 }
 
 /// What INFO says of memory under `# Sojourn`: what it is taken for, and where the values are.

@@ -32,6 +32,9 @@ pub(super) fn statistics(app: &App, lines: &mut Lines) {
     lines.put("expired_keys", metrics.expired_keys.get());
     // A value that leaves memory stays in the database; no key is ever evicted.
     lines.put("evicted_keys", 0);
+    let defragmented = metrics.defragmented_keys.get();
+    lines.put("active_defrag_hits", defragmented);
+    lines.put("active_defrag_key_hits", defragmented);
     lines.put("keyspace_hits", metrics.keyspace_hits.get());
     lines.put("keyspace_misses", metrics.keyspace_misses.get());
     lines.put("pubsub_channels", app.pubsub.names(Listening::Channel));

@@ -1,0 +1,56 @@
+//! Values that become fewer of one size (they leave memory, are compressed, end) leave holes all over the pages of that size, and
+//! a page goes back to the system only when all of it is free. A pass copies everything that keys hold, shard by shard. The
+//! allocator puts each copy into the lowest page that has a hole (jemalloc(3), "implementation notes"), so that the holes
+//! below are filled with what stood above, and the pages above become free: what Redis does with `activedefrag`.
+
+use std::time::{Duration, Instant};
+
+use super::Keyspace;
+use super::hot::SHARDS;
+use super::slot::Slot;
+
+/// What was copied is freed so many keys at a time, or so many bytes. Freed one by one, each place would go to the very next
+/// copy by the thread's cache, which hands out first what it got last; it holds far less than this many.
+const FREED_TOGETHER: usize = 1_000;
+const FREED_TOGETHER_BYTES: usize = 1024 * 1024;
+
+/// A pass over all keys, a little at a time.
+#[derive(Debug, Default)]
+pub struct Pass {
+    shard: usize,
+    /// What was copied, where it stood before.
+    left_behind: Vec<Slot>,
+    left_behind_bytes: usize,
+}
+
+impl Pass {
+    /// Goes on for `limit`, or little longer: the copies of one shard are made under one lock. Answers whether there is more to do.
+    pub fn step(&mut self, keyspace: &Keyspace, limit: Duration) -> bool {
+        let begun = Instant::now();
+        while self.shard < SHARDS && begun.elapsed() < limit {
+            self.copy(keyspace);
+            if self.left_behind.len() >= FREED_TOGETHER || self.left_behind_bytes >= FREED_TOGETHER_BYTES {
+                self.free();
+            }
+            self.shard += 1;
+        }
+        self.shard < SHARDS
+    }
+
+    fn copy(&mut self, keyspace: &Keyspace) {
+        let moved = self.left_behind.len();
+        keyspace.hot.lock_shard(self.shard).retain(self.shard, |slot| {
+            if let Some(copy) = slot.copied() {
+                self.left_behind_bytes += slot.holding().bytes();
+                self.left_behind.push(std::mem::replace(slot, copy));
+            }
+            true
+        });
+        keyspace.metrics.defragmented_keys.add((self.left_behind.len() - moved) as u64);
+    }
+
+    fn free(&mut self) {
+        self.left_behind.clear();
+        self.left_behind_bytes = 0;
+    }
+}
