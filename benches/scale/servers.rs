@@ -23,8 +23,8 @@ const AT_REST_EVERY: Duration = Duration::from_secs(3);
 /// Memory that falls by less meanwhile is at rest.
 const AT_REST_SHARE: f64 = 0.995;
 
-/// Values are compressed once all but so few of them are: those that were written last are left for a while.
-pub const COMPRESSED_SHARE: f64 = 0.99;
+/// Values are compressed once all but so few of them are: some are too small, or nothing but random letters.
+pub const COMPRESSED_SHARE: f64 = 0.98;
 const COMPRESSED_EVERY: Duration = Duration::from_secs(1);
 
 /// What the sections stand on.

@@ -88,7 +88,7 @@ pub(super) const MAXMEMORY_POLICY: Row = Row {
     show: |settings: &Settings| settings.maxmemory_policy.name().to_owned(),
 };
 
-/// Off in Redis, where it takes the processor that serves all clients; here it takes a quarter of another one.
+/// Off in Redis, where it takes the processor that serves all clients; here it takes a part of another one.
 pub(super) const ACTIVEDEFRAG: Row = Row {
     name: "activedefrag",
     syntax: Syntax::YesNo,

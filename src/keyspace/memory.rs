@@ -34,8 +34,12 @@ impl MemoryUse {
     }
 }
 
-/// What the allocator holds counts for no more than this share of the limit: however it comes about, it lets no more values leave.
+/// What the allocator holds counts for no more than this share of the limit: each value that leaves makes a hole, so that without
+/// an end nothing would be gained by it, and the next would have to leave.
 const ALLOCATOR_SHARE_MAX: usize = 8;
+
+/// This share of the limit is little.
+const PRESSED_SHARE: usize = 16;
 
 /// `maxmemory` and `maxmemory-policy`, where every write looks at them, and what counts besides keys and values.
 #[derive(Debug)]
@@ -79,8 +83,7 @@ impl MemoryLimit {
         EvictionPolicy::of_number(self.policy.load(Ordering::Relaxed))
     }
 
-    /// Notes what the allocator holds beside what it was asked for, in bytes. It is not to be told of holes that are about to be
-    /// closed: each value that leaves makes one, so that nothing would be gained by it, and the next would have to leave.
+    /// Notes what the allocator holds beside what it was asked for, in bytes.
     pub fn note_allocator(&self, bytes: usize) {
         self.allocator.store(bytes, Ordering::Relaxed);
     }
@@ -104,6 +107,13 @@ impl Keyspace {
     #[must_use]
     pub fn memory_used(&self) -> usize {
         self.memory_use().used()
+    }
+
+    /// Whether so little is left below `maxmemory` that values leave, or soon will.
+    #[must_use]
+    pub fn is_pressed(&self) -> bool {
+        let limit = self.memory_limit.bytes();
+        self.memory_used() > limit - limit / PRESSED_SHARE
     }
 
     /// What is packed of the values.

@@ -13,30 +13,55 @@ use crate::telemetry::heap::Heap;
 /// How often the allocator is asked how it stands.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// How long a pass works at a time, which no client notices, and how long it rests in between: a quarter of a processor while
-/// there is something to do.
+/// How long a pass works at a time, which no client notices.
 const STEP: Duration = Duration::from_millis(1);
-const REST: Duration = Duration::from_millis(3);
 
-/// The share of a processor that a pass takes, in per cent, as INFO says it.
-pub const RUNNING_PERCENT: u64 = 25;
+/// How long it rests in between, and between two passes, while there is room below `maxmemory`: it takes a tenth of a processor.
+const REST: Duration = Duration::from_millis(9);
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// The same near `maxmemory`, where each hole costs a value: half of a processor, and no pause.
+const REST_PRESSED: Duration = Duration::from_millis(1);
 
 /// Holes are worth a pass from this share on of what stands beside them, and from so many bytes: some are always there, where
 /// the last page of each size is not full and where threads keep a few places for themselves.
 const HOLES_SHARE: usize = 16;
 const HOLES_BYTES_MIN: usize = 4 * 1024 * 1024;
 
-/// A pass that closes less than this share of the holes was in vain: they are among what does not move.
+/// Holes count for this share of what stands beside them at least: when values begin to leave, so many come before any are closed.
+const HOLES_COUNTED_SHARE: usize = 32;
+
+/// A pass that closes less than this share of the holes was in vain, if no more pages than this share of all came or went meanwhile:
+/// they are among what does not move.
 const GAIN_SHARE: usize = 8;
+const CHANGED_SHARE: usize = 64;
 
 /// How long it rests after a pass that was in vain; twice as long after each further one, up to the longest.
 const VAIN_PAUSE: Duration = Duration::from_secs(2);
 const VAIN_PAUSE_MAX: Duration = Duration::from_secs(120);
 
+/// What the allocator holds beside what it was asked for counts at once as it rises, and falls by this share with each look: it comes
+/// back with the next values that leave, and they would leave too late.
+const FALL_SHARE: usize = 256;
+
+/// What of the allocator counts, as it is noted from look to look.
+struct Overhead {
+    at_start: usize,
+    noted: usize,
+}
+
+impl Overhead {
+    fn note(&mut self, app: &App, heap: &Heap) {
+        let holes_to_come = (heap.allocated / HOLES_COUNTED_SHARE).saturating_sub(heap.holes());
+        let now = (heap.overhead() + holes_to_come).saturating_sub(self.at_start);
+        self.noted = now.max(self.noted - self.noted / FALL_SHARE);
+        app.keyspace.memory_limit.note_allocator(self.noted);
+    }
+}
+
 /// Defragments until the server stops.
 pub(super) async fn defragment(app: Arc<App>, mut stopping: watch::Receiver<bool>) {
-    let at_start = Heap::now().overhead();
-    let note = |heap: &Heap| app.keyspace.memory_limit.note_allocator(heap.overhead().saturating_sub(at_start));
+    let mut overhead = Overhead { at_start: Heap::now().overhead(), noted: 0 };
     let (mut rests_until, mut vain_pause) = (Instant::now(), VAIN_PAUSE);
     loop {
         tokio::select! {
@@ -44,21 +69,20 @@ pub(super) async fn defragment(app: Arc<App>, mut stopping: watch::Receiver<bool
             _ = stopping.wait_for(|stopping| *stopping) => return,
         }
         let before = Heap::now();
+        overhead.note(&app, &before);
         let is_resting = Instant::now() < rests_until;
         if is_resting || !is_worth_a_pass(&before) || !app.settings.read().activedefrag {
-            note(&before);
             continue;
         }
-        app.metrics.defragment_running.set(RUNNING_PERCENT);
-        pass(&app, &stopping).await;
+        let after = pass(&app, &stopping, &mut overhead).await;
         app.metrics.defragment_running.set(0);
-        let after = Heap::now();
-        note(&after);
-        if after.holes() > before.holes() - before.holes() / GAIN_SHARE {
-            rests_until = Instant::now() + vain_pause;
-            vain_pause = (2 * vain_pause).min(VAIN_PAUSE_MAX);
-        } else {
+        rests_until = Instant::now() + if app.keyspace.is_pressed() { Duration::ZERO } else { PAUSE };
+        let is_closed = after.holes() <= before.holes() - before.holes() / GAIN_SHARE;
+        if is_closed || after.active.abs_diff(before.active) > before.active / CHANGED_SHARE {
             vain_pause = VAIN_PAUSE;
+        } else {
+            rests_until = rests_until.max(Instant::now() + vain_pause);
+            vain_pause = (2 * vain_pause).min(VAIN_PAUSE_MAX);
         }
     }
 }
@@ -67,9 +91,26 @@ fn is_worth_a_pass(heap: &Heap) -> bool {
     heap.holes() > HOLES_BYTES_MIN.max(heap.allocated / HOLES_SHARE)
 }
 
-async fn pass(app: &App, stopping: &watch::Receiver<bool>) {
-    let mut pass = Pass::default();
-    while pass.step(&app.keyspace, STEP) && !*stopping.borrow() {
-        tokio::time::sleep(REST).await;
+/// Answers how the allocator stands in the end.
+async fn pass(app: &App, stopping: &watch::Receiver<bool>, overhead: &mut Overhead) -> Heap {
+    let (mut pass, mut heap, mut looked) = (Pass::default(), Heap::now(), Instant::now());
+    loop {
+        let goes_on = pass.step(&app.keyspace, STEP) && !*stopping.borrow();
+        if !goes_on || looked.elapsed() >= LOOK {
+            (heap, looked) = (Heap::now(), Instant::now());
+            overhead.note(app, &heap);
+        }
+        if !goes_on {
+            return heap;
+        }
+        let rest = if app.keyspace.is_pressed() { REST_PRESSED } else { REST };
+        app.metrics.defragment_running.set(percent(rest));
+        tokio::time::sleep(rest).await;
     }
+}
+
+/// The share of a processor that it takes with such a rest, in per cent.
+fn percent(rest: Duration) -> u64 {
+    let (worked, all) = (STEP.as_micros(), (STEP + rest).as_micros());
+    u64::try_from(100 * worked / all).unwrap_or(100)
 }

@@ -274,7 +274,7 @@ fn pages_with_holes_are_given_back() {
 /// The allocator is built with the settings by which holes can be closed, however the program was built.
 #[test]
 fn the_allocator_has_one_arena_and_small_caches() {
-    let output = sojourn().arg("--version").env("_RJEM_MALLOC_CONF", "stats_print:true").output().expect("a run");
+    let output = sojourn().arg("--version").env("MALLOC_CONF", "stats_print:true").output().expect("a run");
     let printed = String::from_utf8_lossy(&output.stderr);
     for setting in ["opt.narenas: 1", "opt.tcache_max: 16384", "opt.dirty_decay_ms: 500"] {
         let mut lines = printed.lines().map(str::trim);

@@ -85,7 +85,7 @@ async fn a_pass_moves_all_that_is_settled_and_changes_nothing() {
     let rig = Rig::patient().await;
     let keys: Vec<String> = (0..3_000).map(|number| format!("sess:{number}")).collect();
     // Some of them stand apart from their keys.
-    let value = |number: usize| format!("{number}:{}", "x".repeat(if number % 10 == 0 { 3_000 } else { 300 }));
+    let value = |number: usize| format!("{number}:{}", "x".repeat(if number.is_multiple_of(10) { 3_000 } else { 300 }));
     let pairs: Vec<(String, String)> = keys.iter().cloned().zip((0..).map(value)).collect();
     let pairs: Vec<(&str, &str)> = pairs.iter().map(|(key, value)| (&**key, &**value)).collect();
     assert_eq!(settled(&rig.set_all(&pairs)).await, Outcome::Committed);
@@ -104,6 +104,16 @@ async fn a_pass_moves_all_that_is_settled_and_changes_nothing() {
     assert_eq!(rig.value("sess:0").as_deref(), Some("late"));
     for (key, value) in &pairs[1..] {
         assert_eq!(rig.value(key).as_deref(), Some(*value));
+    }
+}
+
+#[tokio::test]
+async fn memory_is_pressed_from_a_sixteenth_below_its_limit_on() {
+    let rig = Rig::start().await;
+    let used = rig.keyspace.memory_used() as u64;
+    for (limit, is_pressed) in [(0, false), (used * 16 / 15 + 2, false), (used * 16 / 15 - 2, true), (used, true)] {
+        rig.keyspace.memory_limit.set(limit, EvictionPolicy::AllkeysLru);
+        assert_eq!(rig.keyspace.is_pressed(), is_pressed, "{used} of {limit}");
     }
 }
 
