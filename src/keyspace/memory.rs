@@ -20,7 +20,7 @@ pub struct MemoryUse {
     /// What waits for the database: changes, touches, the values that come back if a change fails, and, until all keys are known,
     /// those that are known not to exist.
     pub pending: usize,
-    /// What the allocator holds beside all this: its own books, holes, and pages that it has not given back yet.
+    /// What the allocator holds beside all this: holes, and its own books.
     pub allocator: usize,
     /// How many values are in memory.
     pub hot_values: usize,

@@ -23,13 +23,15 @@ const PAUSE: Duration = Duration::from_secs(10);
 /// The same near `maxmemory`, where each hole costs a value: half of a processor, and no pause.
 const REST_PRESSED: Duration = Duration::from_millis(1);
 
-/// Holes are worth a pass from this share on of what stands beside them, and from so many bytes: some are always there, where
-/// the last page of each size is not full and where threads keep a few places for themselves.
+/// Holes are worth a pass from this share on of what stands beside them.
 const HOLES_SHARE: usize = 16;
-const HOLES_BYTES_MIN: usize = 4 * 1024 * 1024;
 
-/// Holes count for this share of what stands beside them at least: when values begin to leave, so many come before any are closed.
-const HOLES_COUNTED_SHARE: usize = 32;
+/// The same near `maxmemory`. As many count always: when values begin to leave, they come before any are closed.
+const HOLES_SHARE_PRESSED: usize = 32;
+
+/// Where there are fewer bytes of them, however little stands beside, they are the process's own: the last page of each size is not
+/// full, and threads keep a few places for themselves.
+const OWN_BYTES: usize = 4 * 1024 * 1024;
 
 /// A pass that closes less than this share of the holes was in vain, if no more pages than this share of all came or went meanwhile:
 /// they are among what does not move.
@@ -45,15 +47,15 @@ const VAIN_PAUSE_MAX: Duration = Duration::from_secs(120);
 const FALL_SHARE: usize = 256;
 
 /// What of the allocator counts, as it is noted from look to look.
+#[derive(Default)]
 struct Overhead {
-    at_start: usize,
     noted: usize,
 }
 
 impl Overhead {
     fn note(&mut self, app: &App, heap: &Heap) {
-        let holes_to_come = (heap.allocated / HOLES_COUNTED_SHARE).saturating_sub(heap.holes());
-        let now = (heap.overhead() + holes_to_come).saturating_sub(self.at_start);
+        let holes_to_come = (heap.allocated / HOLES_SHARE_PRESSED).saturating_sub(heap.holes());
+        let now = (heap.overhead() + holes_to_come).saturating_sub(OWN_BYTES);
         self.noted = now.max(self.noted - self.noted / FALL_SHARE);
         app.keyspace.memory_limit.note_allocator(self.noted);
     }
@@ -61,7 +63,7 @@ impl Overhead {
 
 /// Defragments until the server stops.
 pub(super) async fn defragment(app: Arc<App>, mut stopping: watch::Receiver<bool>) {
-    let mut overhead = Overhead { at_start: Heap::now().overhead(), noted: 0 };
+    let mut overhead = Overhead::default();
     let (mut rests_until, mut vain_pause) = (Instant::now(), VAIN_PAUSE);
     loop {
         tokio::select! {
@@ -71,7 +73,7 @@ pub(super) async fn defragment(app: Arc<App>, mut stopping: watch::Receiver<bool
         let before = Heap::now();
         overhead.note(&app, &before);
         let is_resting = Instant::now() < rests_until;
-        if is_resting || !is_worth_a_pass(&before) || !app.settings.read().activedefrag {
+        if is_resting || !is_worth_a_pass(&app, &before) || !app.settings.read().activedefrag {
             continue;
         }
         let after = pass(&app, &stopping, &mut overhead).await;
@@ -87,8 +89,9 @@ pub(super) async fn defragment(app: Arc<App>, mut stopping: watch::Receiver<bool
     }
 }
 
-fn is_worth_a_pass(heap: &Heap) -> bool {
-    heap.holes() > HOLES_BYTES_MIN.max(heap.allocated / HOLES_SHARE)
+fn is_worth_a_pass(app: &App, heap: &Heap) -> bool {
+    let share = if app.keyspace.is_pressed() { HOLES_SHARE_PRESSED } else { HOLES_SHARE };
+    heap.holes() > OWN_BYTES.max(heap.allocated / share)
 }
 
 /// Answers how the allocator stands in the end.

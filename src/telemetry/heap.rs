@@ -11,14 +11,17 @@
 
 use tikv_jemalloc_ctl::{epoch, stats};
 
-/// What the allocator holds, in bytes (jemalloc(3), `stats.allocated`, `stats.active`, `stats.resident`).
+/// What the allocator holds, in bytes (jemalloc(3), `stats.allocated`, `stats.active`, `stats.metadata`,
+/// `stats.resident`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Heap {
     /// What it was asked for and has not got back, each allocation rounded up.
     pub allocated: usize,
     /// The pages on which any of that stands.
     pub active: usize,
-    /// These, those for its own books, and free ones that it has not given back to the system yet.
+    /// Its own books.
+    pub metadata: usize,
+    /// All pages: these, its own, and free ones that it has not given back to the system yet.
     pub resident: usize,
 }
 
@@ -33,6 +36,7 @@ impl Heap {
         Self {
             allocated: stats::allocated::read().unwrap_or(0),
             active: stats::active::read().unwrap_or(0),
+            metadata: stats::metadata::read().unwrap_or(0),
             resident: stats::resident::read().unwrap_or(0),
         }
     }
@@ -43,9 +47,9 @@ impl Heap {
         self.active.saturating_sub(self.allocated)
     }
 
-    /// All that it holds beside what it was asked for.
+    /// What it holds for long beside what it was asked for: holes, and its own books. Free pages come and go.
     #[must_use]
     pub fn overhead(&self) -> usize {
-        self.resident.saturating_sub(self.allocated)
+        self.holes() + self.metadata
     }
 }

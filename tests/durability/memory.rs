@@ -246,12 +246,18 @@ const HOLES_BYTES_MAX: u64 = 5 << 20;
 
 #[test]
 fn pages_with_holes_are_given_back() {
-    let server = Server::start("memory://", &["--activedefrag", "no", "--compress-above", "0"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = format!("sqlite://{}", folder.path().join("sojourn.db").display());
+    let server = Server::start(&url, &["--activedefrag", "no", "--compress-above", "0"]);
     let mut client = server.connect();
     log_in(&mut client, 0..SESSIONS_IN_MEMORY, 600);
     let holes = |client: &mut Connection| client.info("allocator_frag_bytes");
-    let leaving = (0..SESSIONS_IN_MEMORY).filter(|number| number % ONE_IN != 0);
-    client.write_all(leaving.map(|number| encode(&["DEL", &key(number)])));
+    let leaving: Vec<usize> = (0..SESSIONS_IN_MEMORY).filter(|number| number % ONE_IN != 0).collect();
+    for some in leaving.chunks(1_000) {
+        let requests: Vec<u8> = some.iter().flat_map(|number| encode(&["DEL", &key(*number)])).collect();
+        client.send(&requests).expect("a server");
+        some.iter().for_each(|_| assert_eq!(client.read().expect("a reply").integer(), Some(1)));
+    }
     // The control: who was told not to leaves them.
     thread::sleep(std::time::Duration::from_secs(2));
     let (before, resident) = (holes(&mut client), status_bytes(server.pid(), "VmRSS"));
