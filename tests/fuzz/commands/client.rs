@@ -10,8 +10,8 @@ use redis_protocol::{resp2, resp3};
 /// As many as the server answers at once.
 const LOGINS_MAX: usize = 3;
 
-/// Answered once for each channel, and followed by what others publish: from then on nobody can count.
-const LISTENING: [&[u8]; 4] = [b"subscribe", b"psubscribe", b"unsubscribe", b"punsubscribe"];
+/// Followed by what others publish or do, or answered once for each channel: from then on nobody can count.
+const LISTENING: [&[u8]; 5] = [b"monitor", b"subscribe", b"psubscribe", b"unsubscribe", b"punsubscribe"];
 
 /// The protocol of the replies.
 #[derive(Clone, Copy, PartialEq)]
