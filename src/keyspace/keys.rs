@@ -13,11 +13,12 @@ use ahash::AHashMap;
 use smallvec::SmallVec;
 
 use super::Keyspace;
+use super::copies::Copies;
 use super::entry::{Ends, Entry, Life, Name};
 use super::events::Notices;
 use super::hot::{Locked, Spot};
 use super::packed::Kept;
-use super::slot::{Copies, Lived, Slot};
+use super::slot::{Lived, Slot};
 use crate::clock::Expiry;
 use crate::config::{EventClass, EventClasses};
 use crate::database::unit::{Outcome, Ticket, Unit, Work};
@@ -116,12 +117,6 @@ impl<'a> Keys<'a> {
     /// The expiry of a live key (`Expiry::NEVER` without TTL); `None` when there is no such key. Counts nothing.
     pub fn expiry(&mut self, key: &[u8]) -> Option<Expiry> {
         self.look(key).map(|life| life.ends.expiry)
-    }
-
-    /// The memory that a live key takes, in bytes. Counts nothing.
-    pub fn bytes_of(&mut self, key: &[u8]) -> Option<usize> {
-        self.look(key)?;
-        self.locked.slot(self.keyspace.hot.spot(self.database, key), self.database, key).map(Slot::bytes)
     }
 
     /// Writes a key whole, as a string. A put of the same bytes that only lengthens the life is a touch.

@@ -2,7 +2,6 @@
 //! key, the value) behind 16 bytes of the table, so that many sessions fit into memory and a look-up waits for it seldom. A
 //! key that has something under way, or whose value is large, is held wide, as an [`Entry`].
 
-use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::num::NonZeroU8;
 use std::sync::Arc;
@@ -20,9 +19,6 @@ pub const COMPACT_VALUE_BYTES_MAX: usize = 2_048;
 
 /// A larger allocation has pages of its own, and leaves no hole among others when it is freed (jemalloc(3), "size classes").
 const SHARED_PAGES_BYTES_MAX: usize = 14 * 1024;
-
-/// A command keeps no more of what it has read than this, in bytes; an EXEC may read all there is.
-const COPIES_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// What a slot takes of its table: itself, and a byte by which it is found.
 const PLACE_BYTES: usize = size_of::<Slot>() + 1;
@@ -129,36 +125,6 @@ impl<'a> Held<'a> {
             Self::Apart(value) => Kept::Plain(Arc::clone(value)),
             Self::Packed(dictionary, packed) => Kept::Packed(dictionary, Arc::from(packed)),
         }
-    }
-}
-
-/// Values that one command has read: one that it names again and again is not copied each time. An incarnation has one value
-/// as long as its key is compact: what the command itself changes is wide from then on.
-#[derive(Debug, Default)]
-pub struct Copies {
-    last: Option<(u64, Value)>,
-    earlier: BTreeMap<u64, Value>,
-    bytes: usize,
-}
-
-impl Copies {
-    /// [`Held::share`] of the value of an incarnation.
-    pub fn share(&mut self, incarnation: u64, held: Held<'_>, packing: &Packing) -> Option<Value> {
-        if matches!(held, Held::Apart(_)) {
-            return held.share(packing);
-        }
-        let is_last = |(last, _): &&(u64, Value)| *last == incarnation;
-        let known = self.last.as_ref().filter(is_last).map(|(_, value)| value);
-        if let Some(value) = known.or_else(|| self.earlier.get(&incarnation)) {
-            return Some(Arc::clone(value));
-        }
-        let value = held.share(packing)?;
-        self.bytes += value.len();
-        if self.bytes > COPIES_BYTES_MAX {
-            (self.bytes, self.earlier) = (value.len(), BTreeMap::new());
-        }
-        self.earlier.extend(self.last.replace((incarnation, Arc::clone(&value))));
-        Some(value)
     }
 }
 
@@ -444,34 +410,6 @@ mod tests {
     fn same(slot: &Slot, expected: &Life) {
         assert!(slot.is(3, b"sess:a") && !slot.is(2, b"sess:a") && !slot.is(3, b"sess:b"));
         assert_eq!(slot.life().expect("a life").to_life(), *expected);
-    }
-
-    #[test]
-    fn a_value_is_copied_once_for_a_command_that_names_it_often() {
-        let (mut copies, packing) = (Copies::default(), Packing::default());
-        let mut share = |incarnation, held| copies.share(incarnation, held, &packing).expect("it is not packed");
-        let (one, other) = (Held::Inside(b"1"), Held::Inside(b"2"));
-        let first = [share(1, one), share(2, other), share(3, one)];
-        for (incarnation, held) in [(3, one), (1, one), (2, other), (1, one)] {
-            let again = share(incarnation, held);
-            assert!(Arc::ptr_eq(&again, &first[incarnation as usize - 1]) && *again == *held.in_memory());
-        }
-        let large = vec![b'x'; COPIES_BYTES_MAX / 100];
-        for incarnation in 4..=1_000 {
-            copies.share(incarnation, Held::Inside(&large), &packing);
-            let kept: usize = copies
-                .earlier
-                .values()
-                .chain(copies.last.iter().map(|(_, value)| value))
-                .map(|value| value.len())
-                .sum();
-            assert!(kept <= COPIES_BYTES_MAX + large.len(), "{kept} bytes");
-        }
-        assert_eq!(
-            copies.share(1, one, &packing).as_deref(),
-            Some(&b"1"[..]),
-            "one that was forgotten is copied again"
-        );
     }
 
     #[test]

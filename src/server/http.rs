@@ -24,6 +24,7 @@ use tracing::{debug, warn};
 
 use super::survey::Survey;
 use crate::app::App;
+use crate::config::Loaded;
 use crate::tls::Tls;
 
 /// Connections at a time; more wait in the kernel. Prometheus needs one, probes and people a few.
@@ -87,6 +88,22 @@ pub fn listen(address: SocketAddr) -> Result<TcpListener, HttpError> {
         TcpListener::from_std(listener)
     };
     listen().map_err(|reason| HttpError { address, reason })
+}
+
+/// Listens where `metrics-addr` says, if anywhere: a default address that is taken costs the metrics, one that was chosen the start.
+///
+/// # Errors
+/// When nobody can listen there, though somebody chose it.
+pub fn listen_as_set(loaded: &Loaded) -> Result<Option<TcpListener>, HttpError> {
+    let Some(address) = loaded.settings.metrics_addr else { return Ok(None) };
+    match listen(address) {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if loaded.explicit.contains("metrics-addr") => Err(error),
+        Err(error) => {
+            warn!(%error, "no metrics are served");
+            Ok(None)
+        }
+    }
 }
 
 /// Answers, by TLS if that is wanted, until the runtime ends: also while the server stops, so that probes are told.

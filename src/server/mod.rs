@@ -141,7 +141,7 @@ pub async fn run(loaded: Loaded, options: Options, shutdown: impl Future<Output 
     keyspace.follow(&settings);
     let pubsub = Arc::new(PubSub::new(Arc::clone(&metrics)));
     let busy_reply_threshold = Duration::from_millis(settings.busy_reply_threshold_ms.into());
-    let site = listen_for_http(&loaded)?;
+    let site = http::listen_as_set(&loaded).map_err(|error| ServerError::Bind(error.to_string()))?;
     let scripts = Arc::new(Scripts::new(long_scripts_max(), busy_reply_threshold));
     let app = Arc::new(App {
         scripts,
@@ -378,19 +378,6 @@ async fn measure(app: Arc<App>, mut ticks: Ticks) {
     while ticks.next().await {
         status_line.follow(app.write_through.status());
         app.refresh_metrics();
-    }
-}
-
-/// Listens for HTTP; a default address that is taken costs the metrics, one that was chosen the start.
-fn listen_for_http(loaded: &Loaded) -> Result<Option<TcpListener>, ServerError> {
-    let Some(address) = loaded.settings.metrics_addr else { return Ok(None) };
-    match http::listen(address) {
-        Ok(listener) => Ok(Some(listener)),
-        Err(error) if loaded.explicit.contains("metrics-addr") => Err(ServerError::Bind(error.to_string())),
-        Err(error) => {
-            warn!(%error, "no metrics are served");
-            Ok(None)
-        }
     }
 }
 

@@ -5,7 +5,7 @@ use tracing::warn;
 
 use super::super::Keyspace;
 use super::super::collection::{Hash, Set};
-use super::super::slot::Held;
+use super::super::slot::{Held, Slot};
 use super::{Keys, KeysError, see};
 use crate::clock::Expiry;
 use crate::config::EventClass;
@@ -152,6 +152,12 @@ impl Keys<'_> {
                 self.notify_miss(key);
             }
         }
+    }
+
+    /// The memory that a live key takes, in bytes. Counts nothing.
+    pub fn bytes_of(&mut self, key: &[u8]) -> Option<usize> {
+        self.look(key)?;
+        self.locked.slot(self.keyspace.hot.spot(self.database, key), self.database, key).map(Slot::bytes)
     }
 
     /// How often a value was read lately, where `maxmemory-policy` wants to know it; values that left memory start anew.
