@@ -23,10 +23,6 @@ const AT_REST_EVERY: Duration = Duration::from_secs(3);
 /// Memory that falls by less meanwhile is at rest.
 const AT_REST_SHARE: f64 = 0.995;
 
-/// Values are compressed once all but so few of them are: some are too small, or nothing but random letters.
-pub const COMPRESSED_SHARE: f64 = 0.98;
-const COMPRESSED_EVERY: Duration = Duration::from_secs(1);
-
 /// What the sections stand on.
 #[derive(Clone, Copy)]
 pub struct Stage<'a> {
@@ -191,21 +187,6 @@ impl Server {
     /// When that fails.
     pub fn settle(&self) -> Result<()> {
         if self.is_sojourn { client::save(self.address) } else { Ok(()) }
-    }
-
-    /// Waits until the values are compressed, and so nothing goes on in the background. Answers the share that is in the end.
-    ///
-    /// # Errors
-    /// When it cannot be asked.
-    pub fn wait_until_compressed(&self, sessions: u32, within: Duration) -> Result<f64> {
-        let begun = Instant::now();
-        loop {
-            std::thread::sleep(COMPRESSED_EVERY);
-            let share = self.info("compressed_values")?.unwrap_or(0.0) / f64::from(sessions);
-            if share >= COMPRESSED_SHARE || begun.elapsed() > within {
-                return Ok(share);
-            }
-        }
     }
 
     /// SIGTERM, and its end.

@@ -47,7 +47,8 @@ pub struct Sqlite {
     tables: Vec<Table>,
     writer: Mutex<Writer>,
     disk: Arc<Disk>,
-    /// Held by whoever commits, and by a checkpoint that nothing may be added to.
+    /// Held by whoever commits, and by a checkpoint that nothing may be added to. Not `writer`, which is held by whoever waits for
+    /// the last checkpoint to end.
     commits: Arc<Mutex<()>>,
     readers: RwLock<Option<SqlitePool>>,
     found: RwLock<Found>,
@@ -221,7 +222,7 @@ impl Database for Sqlite {
         if !matches!(committed, Err(DatabaseError::Outage { .. } | DatabaseError::Fenced { .. })) {
             writer.open = Some((connection, epoch));
         }
-        if let (Ok(committed), Some(checkpointer)) = (&committed, &writer.checkpointer) {
+        if let (Ok(committed), Some(checkpointer)) = (&committed, &mut writer.checkpointer) {
             checkpointer.note(&batch.work, committed);
         }
         committed

@@ -1,4 +1,4 @@
-//! What one command has read, so that a value that it names again and again is copied once.
+//! What one command has read.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -24,33 +24,33 @@ pub struct Pass {
 }
 
 impl Pass {
-    /// Goes on for `limit`, or little longer: the copies of one shard are made under one lock. Answers whether there is more to do.
+    /// Goes on by one shard at least, and for `limit` or little longer: the copies of a shard are made under one lock. Answers
+    /// whether there is more to do.
     pub fn step(&mut self, keyspace: &Keyspace, limit: Duration) -> bool {
         let begun = Instant::now();
-        while self.shard < SHARDS && begun.elapsed() < limit {
+        while self.shard < SHARDS {
             self.copy(keyspace);
-            if self.left_behind.len() >= FREED_TOGETHER || self.left_behind_bytes >= FREED_TOGETHER_BYTES {
-                self.free();
-            }
             self.shard += 1;
+            if begun.elapsed() >= limit {
+                break;
+            }
         }
         self.shard < SHARDS
     }
 
     fn copy(&mut self, keyspace: &Keyspace) {
-        let moved = self.left_behind.len();
+        let before = self.left_behind.len();
         keyspace.hot.lock_shard(self.shard).retain(self.shard, |slot| {
-            if let Some(copy) = slot.copied() {
-                self.left_behind_bytes += slot.holding().bytes();
-                self.left_behind.push(std::mem::replace(slot, copy));
-            }
+            self.left_behind.extend(slot.copied().map(|copy| std::mem::replace(slot, copy)));
             true
         });
-        keyspace.metrics.defragmented_keys.add((self.left_behind.len() - moved) as u64);
-    }
-
-    fn free(&mut self) {
-        self.left_behind.clear();
-        self.left_behind_bytes = 0;
+        // Nobody waits for the rest.
+        let moved = &self.left_behind[before..];
+        keyspace.metrics.defragmented_keys.add(moved.len() as u64);
+        self.left_behind_bytes += moved.iter().map(|slot| slot.holding().bytes()).sum::<usize>();
+        if self.left_behind.len() >= FREED_TOGETHER || self.left_behind_bytes >= FREED_TOGETHER_BYTES {
+            self.left_behind.clear();
+            self.left_behind_bytes = 0;
+        }
     }
 }

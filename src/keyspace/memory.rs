@@ -38,6 +38,9 @@ impl MemoryUse {
 /// an end nothing would be gained by it, and the next would have to leave.
 const ALLOCATOR_SHARE_MAX: usize = 8;
 
+/// By this share it falls each time that it is noted: it comes back with the next values that leave, and they would leave too late.
+const ALLOCATOR_FALL_SHARE: usize = 256;
+
 /// This share of the limit is little.
 const PRESSED_SHARE: usize = 16;
 
@@ -83,9 +86,11 @@ impl MemoryLimit {
         EvictionPolicy::of_number(self.policy.load(Ordering::Relaxed))
     }
 
-    /// Notes what the allocator holds beside what it was asked for, in bytes.
+    /// Notes what the allocator holds beside what it was asked for, in bytes; one caller at a time, some ten times a second. It counts
+    /// at once as it rises, and falls by and by.
     pub fn note_allocator(&self, bytes: usize) {
-        self.allocator.store(bytes, Ordering::Relaxed);
+        let before = self.allocator.load(Ordering::Relaxed);
+        self.allocator.store(bytes.max(before - before / ALLOCATOR_FALL_SHARE), Ordering::Relaxed);
     }
 
     /// What of that counts, in bytes.

@@ -6,7 +6,7 @@ pub mod account;
 mod census;
 pub mod collection;
 mod compact;
-pub mod copies;
+mod copies;
 pub mod counts;
 mod damaged;
 pub mod defragment;

@@ -83,8 +83,6 @@ const SHEET_BYTES: usize = 64 * 1024;
 pub struct Strings {
     shape: Shape,
     count: usize,
-    /// Bytes on all the sheets.
-    bytes: usize,
     /// Each holds whole strings.
     pub(super) sheets: Vec<BytesMut>,
 }
@@ -112,7 +110,7 @@ impl Strings {
     /// How many bytes they take.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.sheets.iter().map(BytesMut::len).sum()
     }
 
     pub(super) fn put_header(&self, protocol: Protocol, out: &mut BytesMut) {
@@ -127,17 +125,15 @@ impl Strings {
     pub fn push(&mut self, bytes: &[u8]) {
         self.count += 1;
         let takes_bytes = bytes.len() + FRAME_BYTES_ABOUT;
-        match self.sheets.last() {
-            Some(sheet) if sheet.len() + takes_bytes <= SHEET_BYTES => {}
-            Some(_) => self.sheets.push(BytesMut::with_capacity(SHEET_BYTES.max(takes_bytes))),
-            None => self.sheets.push(BytesMut::new()),
+        if self.sheets.last().is_none_or(|sheet| sheet.len() + takes_bytes > SHEET_BYTES) {
+            // Most replies are far shorter than a sheet.
+            let room = if self.sheets.is_empty() { 0 } else { SHEET_BYTES.max(takes_bytes) };
+            self.sheets.push(BytesMut::with_capacity(room));
         }
         if let Some(sheet) = self.sheets.last_mut() {
-            let before = sheet.len();
             put_header(b'$', bytes.len(), sheet);
             sheet.extend_from_slice(bytes);
             sheet.put_slice(b"\r\n");
-            self.bytes += sheet.len() - before;
         }
     }
 

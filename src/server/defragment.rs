@@ -42,42 +42,20 @@ const CHANGED_SHARE: usize = 64;
 const VAIN_PAUSE: Duration = Duration::from_secs(2);
 const VAIN_PAUSE_MAX: Duration = Duration::from_secs(120);
 
-/// What the allocator holds beside what it was asked for counts at once as it rises, and falls by this share with each look: it comes
-/// back with the next values that leave, and they would leave too late.
-const FALL_SHARE: usize = 256;
-
-/// What of the allocator counts, as it is noted from look to look.
-#[derive(Default)]
-struct Overhead {
-    noted: usize,
-}
-
-impl Overhead {
-    fn note(&mut self, app: &App, heap: &Heap) {
-        let holes_to_come = (heap.allocated / HOLES_SHARE_PRESSED).saturating_sub(heap.holes());
-        let now = (heap.overhead() + holes_to_come).saturating_sub(OWN_BYTES);
-        self.noted = now.max(self.noted - self.noted / FALL_SHARE);
-        app.keyspace.memory_limit.note_allocator(self.noted);
-    }
-}
-
 /// Defragments until the server stops.
 pub(super) async fn defragment(app: Arc<App>, mut stopping: watch::Receiver<bool>) {
-    let mut overhead = Overhead::default();
     let (mut rests_until, mut vain_pause) = (Instant::now(), VAIN_PAUSE);
     loop {
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
             _ = stopping.wait_for(|stopping| *stopping) => return,
         }
-        let before = Heap::now();
-        overhead.note(&app, &before);
+        let before = look(&app);
         let is_resting = Instant::now() < rests_until;
         if is_resting || !is_worth_a_pass(&app, &before) || !app.settings.read().activedefrag {
             continue;
         }
-        let after = pass(&app, &stopping, &mut overhead).await;
-        app.metrics.defragment_running.set(0);
+        let after = pass(&app, &stopping).await;
         rests_until = Instant::now() + if app.keyspace.is_pressed() { Duration::ZERO } else { PAUSE };
         let is_closed = after.holes() <= before.holes() - before.holes() / GAIN_SHARE;
         if is_closed || after.active.abs_diff(before.active) > before.active / CHANGED_SHARE {
@@ -94,22 +72,30 @@ fn is_worth_a_pass(app: &App, heap: &Heap) -> bool {
     heap.holes() > OWN_BYTES.max(heap.allocated / share)
 }
 
+/// How the allocator stands. Notes what of that counts.
+fn look(app: &App) -> Heap {
+    let heap = Heap::now();
+    let holes_to_come = (heap.allocated / HOLES_SHARE_PRESSED).saturating_sub(heap.holes());
+    app.keyspace.memory_limit.note_allocator((heap.overhead() + holes_to_come).saturating_sub(OWN_BYTES));
+    heap
+}
+
 /// Answers how the allocator stands in the end.
-async fn pass(app: &App, stopping: &watch::Receiver<bool>, overhead: &mut Overhead) -> Heap {
-    let (mut pass, mut heap, mut looked) = (Pass::default(), Heap::now(), Instant::now());
-    loop {
-        let goes_on = pass.step(&app.keyspace, STEP) && !*stopping.borrow();
-        if !goes_on || looked.elapsed() >= LOOK {
-            (heap, looked) = (Heap::now(), Instant::now());
-            overhead.note(app, &heap);
-        }
-        if !goes_on {
-            return heap;
+async fn pass(app: &App, stopping: &watch::Receiver<bool>) -> Heap {
+    let (mut pass, mut looked) = (Pass::default(), Instant::now());
+    while pass.step(&app.keyspace, STEP) && !*stopping.borrow() {
+        if looked.elapsed() >= LOOK {
+            look(app);
+            looked = Instant::now();
         }
         let rest = if app.keyspace.is_pressed() { REST_PRESSED } else { REST };
         app.metrics.defragment_running.set(percent(rest));
         tokio::time::sleep(rest).await;
     }
+    app.metrics.defragment_running.set(0);
+    // What was left behind last is free by then.
+    drop(pass);
+    look(app)
 }
 
 /// The share of a processor that it takes with such a rest, in per cent.

@@ -5,12 +5,11 @@
 use std::fs::File;
 use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::database::{BatchWork, Committed};
@@ -20,7 +19,7 @@ use crate::database::{BatchWork, Committed};
 const CHANGES: usize = 100;
 
 /// From so many pages on the log is to begin anew, which it does only when all of it is in the file: 32 MiB by default.
-const LOG_PAGES: i64 = 8_000;
+pub(super) const LOG_PAGES: i64 = 8_000;
 
 /// The commits wait while no more pages than these are brought to the file, a few milliseconds.
 const LAST_PAGES: i64 = 400;
@@ -34,27 +33,21 @@ pub(super) const LOG_PAGES_MAX: i64 = 4 * LOG_PAGES;
 
 /// Makes checkpoints while it lives.
 pub(super) struct Checkpointer {
-    due: Arc<Due>,
+    /// Since a checkpoint was asked for last.
+    changes: usize,
+    due: mpsc::Sender<()>,
     task: JoinHandle<()>,
-}
-
-#[derive(Default)]
-struct Due {
-    changes: AtomicUsize,
-    is_over: AtomicBool,
-    notify: Notify,
 }
 
 impl Checkpointer {
     /// Begins, with a connection of its own as soon as it needs one. Who commits holds `commits`.
     pub(super) fn start(options: SqliteConnectOptions, disk: Arc<Disk>, commits: Arc<Mutex<()>>) -> Self {
-        let due = Arc::new(Due::default());
-        let task = tokio::spawn(checkpoint_when_due(options, disk, commits, Arc::clone(&due)));
-        Self { due, task }
+        let (due, asked) = mpsc::channel(1);
+        Self { changes: 0, due, task: tokio::spawn(checkpoint_when_due(options, disk, commits, asked)) }
     }
 
     /// This was committed.
-    pub(super) fn note(&self, work: &BatchWork, committed: &Committed) {
+    pub(super) fn note(&mut self, work: &BatchWork, committed: &Committed) {
         let changes = match work {
             BatchWork::Changes(changes) => changes.len(),
             BatchWork::Prune { .. } => usize::try_from(committed.pruned).unwrap_or(CHANGES),
@@ -62,24 +55,19 @@ impl Checkpointer {
             BatchWork::Clear { .. } => CHANGES,
         };
         // Each batch changes the row of the owner, too.
-        let changes = changes + 1;
-        if self.due.changes.fetch_add(changes, Ordering::Relaxed) + changes >= CHANGES {
-            self.due.notify.notify_one();
+        self.changes = self.changes.saturating_add(changes + 1);
+        if self.changes >= CHANGES {
+            self.changes = 0;
+            // Full: the next one has not begun, and takes all.
+            let _ = self.due.try_send(());
         }
     }
 
     /// Ends, and closes its connection. Dropped, it may outlive the writer's, which could not clear the log away then.
-    pub(super) async fn stop(mut self) {
-        self.due.is_over.store(true, Ordering::Relaxed);
-        self.due.notify.notify_one();
+    pub(super) async fn stop(self) {
+        drop(self.due);
         // One that panicked has ended, too.
-        let _ended = (&mut self.task).await;
-    }
-}
-
-impl Drop for Checkpointer {
-    fn drop(&mut self) {
-        self.task.abort();
+        let _ended = self.task.await;
     }
 }
 
@@ -113,14 +101,14 @@ impl Disk {
     }
 }
 
-async fn checkpoint_when_due(options: SqliteConnectOptions, disk: Arc<Disk>, commits: Arc<Mutex<()>>, due: Arc<Due>) {
+async fn checkpoint_when_due(
+    options: SqliteConnectOptions,
+    disk: Arc<Disk>,
+    commits: Arc<Mutex<()>>,
+    mut asked: mpsc::Receiver<()>,
+) {
     let mut open = None;
-    loop {
-        due.notify.notified().await;
-        if due.is_over.load(Ordering::Relaxed) {
-            break;
-        }
-        due.changes.store(0, Ordering::Relaxed);
+    while asked.recv().await.is_some() {
         // One that fails has done no harm: the next one goes on where it was, or else the writer.
         open = checkpoint(open.take(), &options, &disk, &commits).await.ok();
     }
