@@ -25,11 +25,12 @@ fn an_event_waits_for_the_commit_and_a_failed_write_causes_none() {
     let postgres = PostgresServer::start(&[]);
     let database = postgres.create_database();
     let server = Server::start(&postgres.url(&database), &["--write-timeout", "6s", "--notify-keyspace-events", "EA"]);
-    assert!(is_ok(&server.call(&["SET", "sess:a", "{}"])));
     let mut listener = server.connect();
     let channels = ["SUBSCRIBE", "fence", "in-exec", "__keyevent@0__:set", "__keyevent@0__:del"];
     listener.call(&channels).expect("a reply");
     (2..channels.len()).for_each(|_| assert!(next(&mut listener).starts_with("subscribe ")));
+    assert!(is_ok(&server.call(&["SET", "sess:a", "{}"])));
+    assert_eq!(next(&mut listener), "message __keyevent@0__:set sess:a");
 
     // Somebody has locked the row in psql.
     let psql = Psql::begin(&postgres, &database, "select * from session where sid = 'a' for update");
