@@ -34,6 +34,9 @@ const CHECKED_SHARE: usize = 8;
 /// The most bytes of all samples together: they are in memory twice while a dictionary is trained.
 const SAMPLES_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// What a training takes for a tenth of a second, as measured: tables of zstd's that are of the same size for few samples and for many.
+pub const TRAINING_BYTES: usize = 12 * 1024 * 1024;
+
 /// A dictionary, ready to pack and to unpack.
 pub struct Dictionary {
     /// Its number; two that are in use at the same time never have the same.

@@ -7,7 +7,10 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
 use crate::app::App;
+use crate::config::EvictionPolicy;
 use crate::database::write_through::Status;
+use crate::keyspace::dictionary::TRAINING_BYTES;
+use crate::keyspace::packed::TrainingRoom;
 use crate::keyspace::sweep::{Step, Sweep};
 
 /// How long it works at a time: no client notices that a processor was busy for so long.
@@ -20,6 +23,12 @@ const REST: Duration = Duration::from_millis(9);
 /// How long it rests between two passes, and so how long a value is left alone at least after it was written: a session that
 /// is in use is written again before that.
 pub(super) const PASS_PAUSE: Duration = Duration::from_secs(10);
+
+/// Near `maxmemory` values leave for a training before it begins, a little at a time, and so slowly that what they free has gone
+/// back to the system. It is as much as the training takes, or this share of a small limit: it goes on for a moment only.
+const ROOM_STEP_BYTES: usize = 512 * 1024;
+const ROOM_STEP: Duration = Duration::from_millis(200);
+const ROOM_SHARE_MAX: usize = 16;
 
 /// Compresses until the server stops.
 pub(super) async fn compress(
@@ -41,11 +50,27 @@ pub(super) async fn compress(
             Step::Unfinished => REST,
             Step::Finished => pass_pause,
             Step::Train(training) => {
+                let room = tokio::select! {
+                    room = room_to_train(&app) => room,
+                    _ = stopping.wait_for(|stopping| *stopping) => return,
+                };
                 // One that panicked has trained nothing.
                 let trained = spawn_blocking(move || training.run()).await.ok().flatten();
+                drop(room);
                 sweep.adopt(&app.keyspace, trained);
                 if sweep.is_under_way() { REST } else { pass_pause }
             }
         };
     }
+}
+
+async fn room_to_train(app: &App) -> TrainingRoom<'_> {
+    let (mut room, limit) = (app.keyspace.packing.room_to_train(), &app.keyspace.memory_limit);
+    if app.keyspace.is_pressed() && limit.policy() != EvictionPolicy::NoEviction {
+        for _ in 0..TRAINING_BYTES.min(limit.bytes() / ROOM_SHARE_MAX) / ROOM_STEP_BYTES {
+            room.widen(ROOM_STEP_BYTES);
+            tokio::time::sleep(ROOM_STEP).await;
+        }
+    }
+    room
 }

@@ -26,15 +26,19 @@ const REST_PRESSED: Duration = Duration::from_millis(1);
 /// Holes are worth a pass from this share on of what stands beside them.
 const HOLES_SHARE: usize = 16;
 
-/// The same near `maxmemory`. As many count always: when values begin to leave, they come before any are closed.
+/// The same near `maxmemory`.
 const HOLES_SHARE_PRESSED: usize = 32;
+
+/// As many count there at least: when values begin to leave, their holes come before any are closed. With half as many, the process
+/// had 1.07 times what it may for a while.
+const HOLES_SHARE_COUNTED: usize = 16;
 
 /// Where there are fewer bytes of them, however little stands beside, they are the process's own: the last page of each size is not
 /// full, and threads keep a few places for themselves.
 const OWN_BYTES: usize = 4 * 1024 * 1024;
 
-/// A pass that closes less than this share of the holes was in vain, if no more pages than this share of all came or went meanwhile:
-/// they are among what does not move.
+/// A pass that closes less than this share of the holes was in vain, if no more pages than this share of all came or went meanwhile,
+/// and no more than this share of the values left and made new ones: they are among what does not move.
 const GAIN_SHARE: usize = 8;
 const CHANGED_SHARE: usize = 64;
 
@@ -55,10 +59,14 @@ pub(super) async fn defragment(app: Arc<App>, mut stopping: watch::Receiver<bool
         if is_resting || !is_worth_a_pass(&app, &before) || !app.settings.read().activedefrag {
             continue;
         }
+        let (evicted, hot) = (&app.metrics.evicted_values, app.keyspace.memory_use().hot_values);
+        let evicted_before = evicted.get();
         let after = pass(&app, &stopping).await;
         rests_until = Instant::now() + if app.keyspace.is_pressed() { Duration::ZERO } else { PAUSE };
         let is_closed = after.holes() <= before.holes() - before.holes() / GAIN_SHARE;
-        if is_closed || after.active.abs_diff(before.active) > before.active / CHANGED_SHARE {
+        let is_changed = after.active.abs_diff(before.active) > before.active / CHANGED_SHARE
+            || evicted.get() - evicted_before > (hot / CHANGED_SHARE) as u64;
+        if is_closed || is_changed {
             vain_pause = VAIN_PAUSE;
         } else {
             rests_until = rests_until.max(Instant::now() + vain_pause);
@@ -72,11 +80,12 @@ fn is_worth_a_pass(app: &App, heap: &Heap) -> bool {
     heap.holes() > OWN_BYTES.max(heap.allocated / share)
 }
 
-/// How the allocator stands. Notes what of that counts.
+/// How the allocator stands. Notes what of that counts: holes and its own books, but not free pages, which come and go.
 fn look(app: &App) -> Heap {
     let heap = Heap::now();
-    let holes_to_come = (heap.allocated / HOLES_SHARE_PRESSED).saturating_sub(heap.holes());
-    app.keyspace.memory_limit.note_allocator((heap.overhead() + holes_to_come).saturating_sub(OWN_BYTES));
+    let counted_least = if app.keyspace.is_pressed() { heap.allocated / HOLES_SHARE_COUNTED } else { 0 };
+    let counted = heap.holes().max(counted_least) + heap.metadata;
+    app.keyspace.memory_limit.note_allocator(counted.saturating_sub(OWN_BYTES));
     heap
 }
 

@@ -46,10 +46,4 @@ impl Heap {
     pub fn holes(&self) -> usize {
         self.active.saturating_sub(self.allocated)
     }
-
-    /// What it holds for long beside what it was asked for: holes, and its own books. Free pages come and go.
-    #[must_use]
-    pub fn overhead(&self) -> usize {
-        self.holes() + self.metadata
-    }
 }
