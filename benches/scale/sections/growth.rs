@@ -40,8 +40,8 @@ fn measure(stage: &Stage<'_>) -> Result<Part> {
     let mut part = Part::new(
         "One connection reads 2 000 times a second at fixed times while another one writes 80 000 new sessions a second, and then \
          while a third one scans all keys with COUNT 100. The processor time of a GET is that of the server during redis-benchmark \
-         with 50 connections over all keys. Sojourn has no database here (`memory://`), redis no AOF. Values are not compressed here: with 5 000 000 that goes on for \
-         minutes beside the GETs, and has a section of its own.",
+         with 50 connections over all keys. Sojourn has no database here (`memory://`), redis no AOF. Values are not compressed \
+         here: with 5 000 000 that goes on for minutes beside the GETs, and has a section of its own.",
     );
     let sojourn = Server::sojourn("memory://", &["--maxmemory", "0", "--compress-above", "0"])?.ready()?;
     let ours = grow(&sojourn, stage)?;
