@@ -119,13 +119,14 @@ fn on_sqlite(stage: &Stage<'_>, count: u32) -> Result<Took> {
 }
 
 fn sqlite(url: &str, sql: &str) -> Result<()> {
-    use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
+    use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, Executor};
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let options: sqlx::sqlite::SqliteConnectOptions = url.parse()?;
         let mut connection = options.connect().await?;
         connection.execute(AssertSqlSafe(sql.to_owned())).await?;
-        Ok(())
+        // All rows are in the log until then; dropped, it would bring them to the file beside the server that is to be measured.
+        Ok(connection.close().await?)
     })
 }
 
