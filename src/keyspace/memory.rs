@@ -15,7 +15,7 @@ pub struct MemoryUse {
     pub keys: usize,
     /// Values that could leave memory.
     pub values: usize,
-    /// The shards' tables, empty ones too.
+    /// The shards' tables, empty ones too; the marks, the dictionaries, and the training of one.
     pub tables: usize,
     /// What waits for the database: changes, touches, the values that come back if a change fails, and, until all keys are known,
     /// those that are known not to exist.
@@ -142,10 +142,11 @@ impl Keyspace {
 
     /// What slots hold that stand in tables of so many bytes, and all that is kept beside them.
     fn use_of(&self, holding: Holding, table_bytes: usize) -> MemoryUse {
+        let packing = self.packing.bytes() + self.packing.training_bytes();
         MemoryUse {
             keys: holding.keys,
             values: holding.lasting.wrapping_add(holding.expiring),
-            tables: EMPTY_BYTES + table_bytes + self.eviction.marks.bytes() + self.packing.bytes(),
+            tables: EMPTY_BYTES + table_bytes + self.eviction.marks.bytes() + packing,
             pending: holding.pending + self.write_through.held_bytes() + self.touches.bytes() + self.hot.known.bytes(),
             allocator: self.memory_limit.allocator(),
             hot_values: holding.hot,

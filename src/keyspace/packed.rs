@@ -63,38 +63,10 @@ pub struct Packing {
     above_bytes: AtomicUsize,
     /// What the dictionaries take: asked more often than they change.
     bytes: AtomicUsize,
-    /// The same of the training of one.
     training_bytes: AtomicUsize,
 }
 
-/// Memory for the training of a dictionary: it counts as in use while this lives.
-#[derive(Debug)]
-pub struct TrainingRoom<'a> {
-    packing: &'a Packing,
-    bytes: usize,
-}
-
-impl TrainingRoom<'_> {
-    /// Makes it larger by so many bytes.
-    pub fn widen(&mut self, bytes: usize) {
-        self.bytes += bytes;
-        self.packing.training_bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-}
-
-impl Drop for TrainingRoom<'_> {
-    fn drop(&mut self) {
-        self.packing.training_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
 impl Packing {
-    /// Room for a training, none yet.
-    #[must_use]
-    pub const fn room_to_train(&self) -> TrainingRoom<'_> {
-        TrainingRoom { packing: self, bytes: 0 }
-    }
-
     /// Changes from which size on values are packed (`compress-above`), in bytes; 0 for none. Those that are packed stay so.
     /// Answers whether it was another one.
     pub fn set_above(&self, bytes: usize) -> bool {
@@ -148,24 +120,20 @@ impl Packing {
         self.bytes.store(dictionaries.iter().map(|dictionary| dictionary.bytes()).sum(), Ordering::Relaxed);
     }
 
-    /// The memory that the dictionaries take, and the training of one, in bytes.
+    /// The memory that the dictionaries take, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.bytes.load(Ordering::Relaxed) + self.training_bytes.load(Ordering::Relaxed)
+        self.bytes.load(Ordering::Relaxed)
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+    /// Notes what the training of a dictionary takes, or is about to, in bytes; 0 when it is over.
+    pub fn note_training(&self, bytes: usize) {
+        self.training_bytes.store(bytes, Ordering::Relaxed);
+    }
 
-    #[test]
-    fn a_training_counts_as_long_as_it_has_room() {
-        let packing = Packing::default();
-        let mut room = packing.room_to_train();
-        (0..2).for_each(|_| room.widen(100));
-        assert_eq!(packing.bytes(), 200);
-        drop(room);
-        assert_eq!(packing.bytes(), 0);
+    /// What was noted last.
+    #[must_use]
+    pub fn training_bytes(&self) -> usize {
+        self.training_bytes.load(Ordering::Relaxed)
     }
 }

@@ -10,7 +10,6 @@ use crate::app::App;
 use crate::config::EvictionPolicy;
 use crate::database::write_through::Status;
 use crate::keyspace::dictionary::TRAINING_BYTES;
-use crate::keyspace::packed::TrainingRoom;
 use crate::keyspace::sweep::{Step, Sweep};
 
 /// How long it works at a time: no client notices that a processor was busy for so long.
@@ -50,13 +49,13 @@ pub(super) async fn compress(
             Step::Unfinished => REST,
             Step::Finished => pass_pause,
             Step::Train(training) => {
-                let room = tokio::select! {
-                    room = room_to_train(&app) => room,
+                tokio::select! {
+                    () = make_room_to_train(&app) => {}
                     _ = stopping.wait_for(|stopping| *stopping) => return,
-                };
+                }
                 // One that panicked has trained nothing.
                 let trained = spawn_blocking(move || training.run()).await.ok().flatten();
-                drop(room);
+                app.keyspace.packing.note_training(0);
                 sweep.adopt(&app.keyspace, trained);
                 if sweep.is_under_way() { REST } else { pass_pause }
             }
@@ -64,13 +63,13 @@ pub(super) async fn compress(
     }
 }
 
-async fn room_to_train(app: &App) -> TrainingRoom<'_> {
-    let (mut room, limit) = (app.keyspace.packing.room_to_train(), &app.keyspace.memory_limit);
+/// Where no value may leave, writes would be refused for it instead.
+async fn make_room_to_train(app: &App) {
+    let limit = &app.keyspace.memory_limit;
     if app.keyspace.is_pressed() && limit.policy() != EvictionPolicy::NoEviction {
-        for _ in 0..TRAINING_BYTES.min(limit.bytes() / ROOM_SHARE_MAX) / ROOM_STEP_BYTES {
-            room.widen(ROOM_STEP_BYTES);
+        for step in 1..=TRAINING_BYTES.min(limit.bytes() / ROOM_SHARE_MAX) / ROOM_STEP_BYTES {
+            app.keyspace.packing.note_training(step * ROOM_STEP_BYTES);
             tokio::time::sleep(ROOM_STEP).await;
         }
     }
-    room
 }

@@ -135,3 +135,15 @@ async fn what_the_allocator_holds_counts_as_far_as_it_may() {
         assert_eq!(rig.keyspace.memory_used() - without, counts, "{held} bytes at a limit of {limit}");
     }
 }
+
+/// Values leave for it, but it is no dictionary.
+#[tokio::test]
+async fn the_training_of_a_dictionary_counts_until_it_is_over() {
+    let rig = Rig::start().await;
+    let without = rig.keyspace.memory_used();
+    for bytes in [1 << 19, 1 << 20, 0] {
+        rig.keyspace.packing.note_training(bytes);
+        assert_eq!(rig.keyspace.memory_used() - without, bytes);
+        assert_eq!(rig.keyspace.packing.bytes(), 0);
+    }
+}
