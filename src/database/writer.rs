@@ -240,7 +240,10 @@ impl Writer {
             batch.number = self.last_batch + 1;
             let sent = Instant::now();
             match self.send(&batch).await {
-                Ok(committed) => return Ok(Ok(Done::of(&batch.work, &committed))),
+                Ok(committed) => {
+                    self.renew_after(sent.elapsed()).await;
+                    return Ok(Ok(Done::of(&batch.work, &committed)));
+                }
                 Err(refusal @ (DatabaseError::Refused(_) | DatabaseError::Locked(_))) => return Ok(Err(refusal)),
                 Err(DatabaseError::Conflict(message)) => {
                     collisions += 1;
@@ -275,6 +278,14 @@ impl Writer {
                     }
                 }
             }
+        }
+    }
+
+    /// Renews the ownership after a commit that took so long: it lasts from when the commit was sent, and whoever is answered
+    /// now must not be refused next. If that fails, the next commit meets the same and sees to it.
+    async fn renew_after(&mut self, took: Duration) {
+        if took >= HEARTBEAT {
+            let _ = self.send(&Batch { number: self.last_batch + 1, work: BatchWork::Changes(Vec::new()) }).await;
         }
     }
 

@@ -87,6 +87,19 @@ async fn a_commit_that_stands_still_is_not_committed() {
     rig.assert_agrees(&[("k", Some("newer"))]);
 }
 
+/// What is answered then would else be refused to whoever asks for it next.
+#[tokio::test]
+async fn after_a_commit_that_took_longer_than_an_ownership_lasts_it_is_renewed() {
+    let rig = Rig::with(Arc::new(Memory::open(&settings())), 2 * PATIENCE, false).await;
+    rig.database.hold(true);
+    let written = rig.set("large", "value");
+    wait_until("the end of the ownership", || !rig.through.surely_owns(Instant::now())).await;
+    assert_eq!(outcome(&written), Outcome::Pending);
+    rig.database.hold(false);
+    assert_eq!(settled(&written).await, Outcome::Committed);
+    assert!(rig.through.surely_owns(Instant::now()));
+}
+
 #[tokio::test]
 async fn who_waits_is_told_also_where_each_reconnect_succeeds() {
     let rig = Rig::start().await;
