@@ -12,6 +12,11 @@ use crate::database::BatchWork;
 /// A commit that takes longer holds up the units behind it for too long: the next one deletes less.
 const COMMIT_TIME_MAX: Duration = Duration::from_millis(10);
 
+/// The pause after a commit, in times of what it took: the units have the writer in between, and who serves the processors. A million
+/// records go within half a minute. With a pause as long as the commit (three times as fast) p99 of GET was 3 times what it is
+/// without a sweep, with this one no more than that.
+const PAUSE_PER_COMMIT: u32 = 3;
+
 /// How many records of a table the first commit deletes, and how few one may: where even these take too long, the commit
 /// itself does.
 const RECORDS_FIRST: u32 = 64;
@@ -93,8 +98,8 @@ impl Writer {
         self.count_prune(pruned);
         sweep.deleted += pruned.unwrap_or(0);
         if pruned.is_some_and(|pruned| pruned >= u64::from(limit)) {
-            // One table at least may hold more. Half of the time is left to the units.
-            sweep.due = Instant::now() + took;
+            // One table at least may hold more.
+            sweep.due = Instant::now() + PAUSE_PER_COMMIT * took;
             self.sweeps.under_way = Some(sweep);
         } else {
             self.end_sweep(&sweep, pruned.map(|_| sweep.deleted));
