@@ -76,6 +76,17 @@ pub enum Change {
     Delete,
 }
 
+impl Change {
+    /// The bytes of its value, if it writes one.
+    #[must_use]
+    pub fn value_bytes(&self) -> usize {
+        match self {
+            Self::Put { value, .. } => value.len(),
+            Self::Expire { .. } | Self::Delete => 0,
+        }
+    }
+}
+
 /// What one commit does: either changes of records, each record at most once, or the deletion of a whole database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BatchWork {

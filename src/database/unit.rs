@@ -149,11 +149,7 @@ impl Unit {
     /// What it holds of the queue's limit: keys and values.
     pub(super) fn bytes(&self) -> usize {
         let Work::Changes(changes) = &self.work else { return 0 };
-        let held = |(id, change): &(RecordId, Change)| match change {
-            Change::Put { value, .. } => id.key.len() + value.len(),
-            Change::Expire { .. } | Change::Delete => id.key.len(),
-        };
-        changes.iter().map(held).sum()
+        changes.iter().map(|(id, change)| id.key.len() + change.value_bytes()).sum()
     }
 
     /// A barrier and a clear are batches of their own.
