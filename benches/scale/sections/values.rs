@@ -32,17 +32,17 @@ fn measure(stage: &Stage<'_>) -> Result<Part> {
         Extent::Quick => SMALL,
         Extent::Smoke => TINY,
     };
-    let database = stage.postgres.create_database();
-    let urls = [
-        ("Sojourn on PostgreSQL", stage.postgres.url(&database)),
-        ("Sojourn on SQLite", stage.sqlite("values.db")),
-        ("Sojourn, memory://", "memory://".to_owned()),
-    ];
+    // Each value has a database of its own: a server that finds the other one there warms it up meanwhile.
+    let url = |name: &str, key: &str| match name {
+        "Sojourn on PostgreSQL" => stage.postgres.url(&stage.postgres.create_database()),
+        "Sojourn on SQLite" => stage.sqlite(&format!("values-{}.db", key.replace(':', "-"))),
+        _ => "memory://".to_owned(),
+    };
     let mut rows = Vec::new();
-    for (name, url) in urls {
-        let start = || Server::sojourn(&url, &["--maxmemory", "0"])?.ready();
+    for name in ["Sojourn on PostgreSQL", "Sojourn on SQLite", "Sojourn, memory://"] {
         for (key, value) in [("sess:large", json(bytes)), ("large", vec![b'x'; bytes])] {
-            let [set, get] = peaks(&start()?, key, &value)?;
+            let server = Server::sojourn(&url(name, key), &["--maxmemory", "0"])?.ready()?;
+            let [set, get] = peaks(&server, key, &value)?;
             // memory:// keeps what it holds twice, as its own database.
             if name != "Sojourn, memory://" {
                 part.want(format!("{name}, {key}: peak of a SET"), set, Wanted::AtMost(PEAK_MAX));
