@@ -31,6 +31,9 @@ const SLICE: Duration = Duration::from_millis(250);
 const DRAWN_S: f64 = 15.0;
 /// Where a GET is slower even before, its requests wait behind each other, and nothing can be compared with that.
 const CALM_P99_US_MAX: f64 = 5_000.0;
+/// How often Sojourn is measured: both p99 are those of a shared machine, and their ratio differs more from run to run than by
+/// what the server does.
+const RUNS: usize = 3;
 /// The target is about p99 while the sessions leave memory and database.
 const P99_OVER_CALM_MAX: f64 = 2.0;
 
@@ -53,21 +56,23 @@ struct Ended {
 }
 
 fn measure(stage: &Stage<'_>) -> Result<Part> {
-    let sessions = stage.options.sessions;
     let mut part = Part::new(
         "One connection reads 10 000 living sessions, 4 000 GETs a second at fixed times, while all others end. Sojourn stands on \
-         PostgreSQL with `prune-interval 1s`.",
+         PostgreSQL with `prune-interval 1s`; what is judged and drawn is the run with the middle ratio.",
     );
-    let database = stage.postgres.create_database();
-    let url = stage.postgres.url(&database);
-    let sojourn = Server::sojourn(&url, &["--durability", "everysec", "--prune-interval", "1s"])?.ready()?;
-    let ours = storm(&sojourn, sessions)?;
-    sojourn.stop()?;
-    stage.postgres.sql("postgres", &format!("drop database {database} with (force)"));
+    let runs = if stage.options.scope.is_short() { 1 } else { RUNS };
+    let mut ours = (0..runs).map(|_| of_sojourn(stage)).collect::<Result<Vec<_>>>()?;
     let redis = Server::redis(&stage.data.join("storm-redis"), &["--appendonly", "yes"])?.ready()?;
-    let theirs = storm(&redis, sessions)?;
+    let theirs = storm(&redis, stage.options.sessions)?;
     drop(redis);
-    part.table("GET", &HEAD, vec![ours.row("Sojourn"), theirs.row("redis")]);
+    let rows = (1..).zip(&ours).map(|(run, seen)| seen.row(&format!("Sojourn, run {run}")));
+    part.table("GET", &HEAD, rows.chain([theirs.row("redis")]).collect());
+    ours.sort_by(|one, other| one.over_calm().total_cmp(&other.over_calm()));
+    let late = ours.iter().map(|seen| seen.end.left - i64::from(LIVING)).max().unwrap_or_default();
+    part.want("sessions counted by DBSIZE half a second after their end", late as f64, Wanted::AtMost(0.0));
+    let on_time = f64::from(u8::from(ours.iter().all(|seen| seen.end.gone_on_time)));
+    part.want("sessions gone at their millisecond (1 is yes)", on_time, Wanted::AtLeast(1.0));
+    let ours = ours.swap_remove(runs / 2);
     judge(&mut part, &ours, &theirs);
     let title = "p99 of GET while all sessions end at 0 s";
     let svg = lines(title, "microseconds over seconds", &[ours.line("Sojourn", 0), theirs.line("redis", 3)]);
@@ -87,22 +92,27 @@ const HEAD: [&str; 8] = [
 ];
 
 fn judge(part: &mut Part, ours: &Seen, theirs: &Seen) {
-    let p99 = |histogram: Histogram<u64>| histogram.value_at_quantile(0.99) as f64;
-    let (calm, storm, redis) = (p99(ours.calm()), p99(ours.storm()), p99(theirs.storm()));
-    if calm > CALM_P99_US_MAX {
+    if p99(&ours.calm()) > CALM_P99_US_MAX {
         part.miss("p99 in the storm over calm: the machine was too busy for a calm before it");
     } else {
-        part.want("p99 of GET in the storm, over calm", storm / calm, Wanted::AtMost(P99_OVER_CALM_MAX));
+        part.want("p99 of GET in the storm, over calm", ours.over_calm(), Wanted::AtMost(P99_OVER_CALM_MAX));
     }
-    part.want("p99 of GET in the storm, over redis's", storm / redis, Wanted::AtMost(1.0));
-    let late = ours.end.left - i64::from(LIVING);
-    part.want("sessions counted by DBSIZE half a second after their end", late as f64, Wanted::AtMost(0.0));
-    let on_time = f64::from(u8::from(ours.end.gone_on_time));
-    part.want("sessions gone at their millisecond (1 is yes)", on_time, Wanted::AtLeast(1.0));
+    let over_redis = p99(&ours.storm()) / p99(&theirs.storm());
+    part.want("p99 of GET in the storm, over redis's", over_redis, Wanted::AtMost(1.0));
     match ours.end.pruned_s {
         Some(seconds) => part.want("seconds until the rows were deleted", seconds, Wanted::AtMost(STORM_S.1)),
         None => part.miss("the end of the prune: it took longer than the section waits"),
     }
+}
+
+fn of_sojourn(stage: &Stage<'_>) -> Result<Seen> {
+    let database = stage.postgres.create_database();
+    let url = stage.postgres.url(&database);
+    let server = Server::sojourn(&url, &["--durability", "everysec", "--prune-interval", "1s"])?.ready()?;
+    let seen = storm(&server, stage.options.sessions)?;
+    server.stop()?;
+    stage.postgres.sql("postgres", &format!("drop database {database} with (force)"));
+    Ok(seen)
 }
 
 fn storm(server: &Server, sessions: u32) -> Result<Seen> {
@@ -171,6 +181,11 @@ impl Seen {
         Line { name: name.to_owned(), colour, points: points.collect() }
     }
 
+    /// p99 in the storm over that of the calm before it.
+    fn over_calm(&self) -> f64 {
+        p99(&self.storm()) / p99(&self.calm())
+    }
+
     fn calm(&self) -> Histogram<u64> {
         self.latencies.between(0.5, CALM_S - 0.5)
     }
@@ -180,6 +195,10 @@ impl Seen {
         let end = self.end.freed_s.into_iter().chain(self.end.pruned_s).fold(STORM_S.0, f64::max);
         self.latencies.between(CALM_S, CALM_S + end)
     }
+}
+
+fn p99(histogram: &Histogram<u64>) -> f64 {
+    histogram.value_at_quantile(0.99) as f64
 }
 
 fn now_ms() -> u64 {
