@@ -28,7 +28,7 @@ pub struct Memory {
     identity: String,
     /// The epoch of this handle's ownership, 0 for none.
     epoch: Mutex<i64>,
-    failures: Mutex<VecDeque<DatabaseError>>,
+    failures: Mutex<VecDeque<Option<DatabaseError>>>,
     held: watch::Sender<bool>,
     commits: AtomicU64,
     away: AtomicBool,
@@ -90,7 +90,12 @@ impl Memory {
     /// The next commit fails with this error. An outage that is in doubt commits all the same, since that is the case
     /// which is hard to get right; after an outage every commit fails until the next `acquire`. Repeatable: a queue.
     pub fn fail_next(&self, error: DatabaseError) {
-        self.failures.lock().push_back(error);
+        self.failures.lock().push_back(Some(error));
+    }
+
+    /// The next commit does not fail, so that the one after it can.
+    pub fn spare_next(&self) {
+        self.failures.lock().push_back(None);
     }
 
     /// The next commit fails with this error, and then the database is away: nobody can be asked what came of it.
@@ -219,7 +224,7 @@ impl Memory {
         if self.meets_lock(batch) {
             return Err(DatabaseError::Locked("a key that a test has locked".to_owned()));
         }
-        let failure = self.failures.lock().pop_front();
+        let failure = self.failures.lock().pop_front().flatten();
         if failure.is_some() && self.leaves.swap(false, Ordering::SeqCst) {
             self.set_away(true);
         }

@@ -229,7 +229,8 @@ pub trait Database: Send + Sync + 'static {
     async fn acquire(&self, held: Option<i64>) -> Result<Ownership, DatabaseError>;
 
     /// Commits one batch, whole or not at all; durable when it returns. Only one call is under way at a time, but its
-    /// future may be dropped at any moment, which counts as in doubt until the next `acquire`.
+    /// future may be dropped at any moment, which counts as in doubt until the next `acquire`. After that, and after `Outage`,
+    /// nothing is committed before the next `acquire`.
     ///
     /// # Errors
     /// Each kind says what was committed (see [`DatabaseError`]).

@@ -241,7 +241,7 @@ impl Writer {
             let sent = Instant::now();
             match self.send(&batch).await {
                 Ok(committed) => {
-                    self.renew_after(sent.elapsed()).await;
+                    self.renew_after(sent).await;
                     return Ok(Ok(Done::of(&batch.work, &committed)));
                 }
                 Err(refusal @ (DatabaseError::Refused(_) | DatabaseError::Locked(_))) => return Ok(Err(refusal)),
@@ -281,11 +281,16 @@ impl Writer {
         }
     }
 
-    /// Renews the ownership after a commit that took so long: it lasts from when the commit was sent, and whoever is answered
-    /// now must not be refused next. If that fails, the next commit meets the same and sees to it.
-    async fn renew_after(&mut self, took: Duration) {
-        if took >= HEARTBEAT {
-            let _ = self.send(&Batch { number: self.last_batch + 1, work: BatchWork::Changes(Vec::new()) }).await;
+    /// Renews the ownership after a commit that took long, as of hundreds of megabytes or of all keys: it lasts from when that was
+    /// sent, and whoever is answered now would be refused soon. The answer waits for it, but not for a database that hangs; if it
+    /// fails, the heartbeat of the same turn meets the same and sees to it.
+    async fn renew_after(&mut self, sent: Instant) {
+        if sent.elapsed() < HEARTBEAT {
+            return;
+        }
+        let renewal = Batch { number: self.last_batch + 1, work: BatchWork::Changes(Vec::new()) };
+        if !matches!(timeout(HEARTBEAT, self.send(&renewal)).await, Ok(Ok(_))) {
+            self.last_commit = sent;
         }
     }
 

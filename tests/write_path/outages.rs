@@ -1,7 +1,7 @@
 //! The database goes away: who is told what, what is taken back, and how the batch in doubt is settled.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sojourn::clock::Expiry;
 use sojourn::database::memory::Memory;
@@ -11,6 +11,9 @@ use sojourn::database::writer::WriterEnd;
 use sojourn::keyspace::KeysError;
 
 use super::{MINUTE_MS, NOW_MS, PATIENCE, Rig, outage, outcome, settings, settle_down, settled, wait_until};
+
+/// So long that the ownership is renewed after it.
+const LONG_COMMIT: Duration = Duration::from_millis(2_100);
 
 #[tokio::test]
 async fn an_outage_fails_what_waits_and_refuses_what_comes() {
@@ -98,6 +101,24 @@ async fn after_a_commit_that_took_longer_than_an_ownership_lasts_it_is_renewed()
     rig.database.hold(false);
     assert_eq!(settled(&written).await, Outcome::Committed);
     assert!(rig.through.surely_owns(Instant::now()));
+}
+
+/// The heartbeat of the same turn meets the outage, under the number of the renewal.
+#[tokio::test]
+async fn after_a_renewal_in_doubt_what_waits_is_committed() {
+    let rig = Rig::with(Arc::new(Memory::open(&settings())), 2 * PATIENCE, false).await;
+    rig.database.hold(true);
+    let slow = rig.set("slow", "1");
+    settle_down().await;
+    let next = rig.set("next", "1");
+    tokio::time::sleep(LONG_COMMIT).await;
+    rig.database.spare_next();
+    rig.database.fail_next(outage(true));
+    rig.database.hold(false);
+    assert_eq!((settled(&slow).await, settled(&next).await), (Outcome::Committed, Outcome::Committed));
+    rig.assert_agrees(&[("slow", Some("1")), ("next", Some("1"))]);
+    assert!(rig.through.surely_owns(Instant::now()));
+    assert_eq!(rig.through.metrics.outages.get(), 1, "the renewal failed");
 }
 
 #[tokio::test]
