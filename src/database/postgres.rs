@@ -48,8 +48,8 @@ const CLEAR_TIMEOUT: Duration = Duration::from_secs(600);
 /// speaks to nobody, and only a new connection helps.
 const ANSWER_GRACE: Duration = Duration::from_secs(1);
 
-/// The driver keeps the room for what it has sent, in case it is needed again. That for more than a batch holds, unless one unit
-/// is larger, is given back.
+/// The driver keeps the room for what it has sent, in case it is needed again. A batch holds at most so much, unless it is one
+/// larger unit; the room for such a one is given back.
 const KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// How long a connection that is closed may take to say goodbye; a dead peer never does.
@@ -200,10 +200,11 @@ impl Writer {
             BatchWork::Changes(changes) => {
                 let mut statement = Statement::changes(&known.layout, epoch, number, changes)?;
                 let expires = std::mem::take(&mut statement.expires);
-                let row = self.execute(statement, known.timeout).await?;
+                let answer = self.execute(statement, known.timeout).await;
                 if changes.iter().map(|(_, change)| change.value_bytes()).sum::<usize>() > KEPT_BYTES_MAX {
                     self.connection.shrink_buffers();
                 }
+                let row = answer?;
                 Ok(Committed { missing: missing(&row, &expires).map_err(classify_commit)?, pruned: 0 })
             }
             BatchWork::Clear { database } => {
