@@ -63,7 +63,8 @@ pub(super) async fn compress(
     }
 }
 
-/// Where no value may leave, writes would be refused for it instead.
+/// Near `maxmemory` values leave for the training before it begins, by and by. Where none may leave, writes would be refused for
+/// it instead.
 async fn make_room_to_train(app: &App) {
     let limit = &app.keyspace.memory_limit;
     if app.keyspace.is_pressed() && limit.policy() != EvictionPolicy::NoEviction {

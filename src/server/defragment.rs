@@ -60,11 +60,11 @@ pub(super) async fn defragment(app: Arc<App>, mut stopping: watch::Receiver<bool
             continue;
         }
         let (evicted, hot) = (&app.metrics.evicted_values, app.keyspace.memory_use().hot_values);
-        // CONFIG RESETSTAT may set it back meanwhile.
         let evicted_before = evicted.get();
         let after = pass(&app, &stopping).await;
         rests_until = Instant::now() + if app.keyspace.is_pressed() { Duration::ZERO } else { PAUSE };
         let is_closed = after.holes() <= before.holes() - before.holes() / GAIN_SHARE;
+        // CONFIG RESETSTAT may set the counter back meanwhile.
         let is_changed = after.active.abs_diff(before.active) > before.active / CHANGED_SHARE
             || evicted.get().abs_diff(evicted_before) > (hot / CHANGED_SHARE) as u64;
         if is_closed || is_changed {

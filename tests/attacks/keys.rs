@@ -195,7 +195,7 @@ fn colliding_keys() {
     const AT_ONCE: usize = 10;
     const PER_SECOND: u32 = 1_000;
     const FOUND_AT_ONCE: usize = 1_000;
-    // A thousand take less; one look at the time may be late by as much.
+    // Below this a difference is the scheduler's.
     const FOUND_WITHIN: Duration = Duration::from_millis(4);
     let keys = so_many(20_000, 100_000);
     let what = format!(
@@ -231,7 +231,10 @@ fn colliding_keys() {
             assert!(found.items().iter().all(|value| value.bytes() == Some(b"v")));
             begun.elapsed()
         };
-        let (usual, attacked) = (find(&others[..FOUND_AT_ONCE]), find(&chosen[..FOUND_AT_ONCE]));
+        // Those that came last have all others before them.
+        let last = keys - FOUND_AT_ONCE;
+        let mut least = |keys: &[Vec<u8>]| (0..3).map(|_| find(keys)).min().unwrap_or_default();
+        let (usual, attacked) = (least(&others[last..]), least(&chosen[last..]));
         assert!(attacked < 5 * usual.max(FOUND_WITHIN), "chosen keys are found in {attacked:?}, others in {usual:?}");
         Aftermath { attacker: format!("{ratio:.2} times the time of other keys"), held: 1 }
     })
