@@ -13,7 +13,7 @@ use crate::database::BatchWork;
 const COMMIT_TIME_MAX: Duration = Duration::from_millis(10);
 
 /// The pause after a commit, in times of what it took: the units have the writer in between, and who serves the processors. A million
-/// records go in 26 to 39 s. With a pause as long as the commit it was 12 s, and p99 of GET beside it 1.3 ms; with this one 0.3 to
+/// records go in 22 to 39 s. With a pause as long as the commit it was 12 s, and p99 of GET beside it 1.3 ms; with this one 0.3 to
 /// 0.9 ms (`cargo bench --bench scale -- --sections storm`).
 const PAUSE_PER_COMMIT: u32 = 3;
 
