@@ -7,6 +7,9 @@ use std::sync::Arc;
 use super::unit::{Unit, Work};
 use super::{BatchWork, Change, Committed, RecordId};
 
+/// The most value bytes of one commit, unless it is one larger unit: what PostgreSQL parses in a few hundred milliseconds.
+pub(super) const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// Some units: every later one that shares a key with them, or has seen one of them, is built on them, and so are those
 /// built on it.
 #[derive(Debug, Default)]

@@ -31,6 +31,7 @@ use self::errors::{classify, classify_commit, outage};
 pub(super) use self::inspect::inspect;
 use self::owner::Lease;
 use self::read::Known;
+use super::batch::BATCH_BYTES_MAX;
 use super::{
     Batch, BatchWork, Change, Committed, Database, DatabaseError, DatabaseSettings, Description, Home, Ownership,
     RecordId, StoredRecord, Visit,
@@ -47,10 +48,6 @@ const CLEAR_TIMEOUT: Duration = Duration::from_secs(600);
 /// How much longer than the server's own `statement_timeout` an answer is waited for: whoever hears nothing even then
 /// speaks to nobody, and only a new connection helps.
 const ANSWER_GRACE: Duration = Duration::from_secs(1);
-
-/// The driver keeps the room for what it has sent, in case it is needed again. A batch holds at most so much, unless it is one
-/// larger unit; the room for such a one is given back.
-const KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// How long a connection that is closed may take to say goodbye; a dead peer never does.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -201,7 +198,8 @@ impl Writer {
                 let mut statement = Statement::changes(&known.layout, epoch, number, changes)?;
                 let expires = std::mem::take(&mut statement.expires);
                 let answer = self.execute(statement, known.timeout).await;
-                if changes.iter().map(|(_, change)| change.value_bytes()).sum::<usize>() > KEPT_BYTES_MAX {
+                // The driver keeps the room for what it has sent, in case it is needed again: for one large unit it is not.
+                if changes.iter().map(|(_, change)| change.value_bytes()).sum::<usize>() > BATCH_BYTES_MAX {
                     self.connection.shrink_buffers();
                 }
                 let row = answer?;

@@ -18,7 +18,7 @@ use tracing::warn;
 
 use self::parked::Parked;
 use self::prune::Sweeps;
-use super::batch::{Done, Reach, batch_work};
+use super::batch::{BATCH_BYTES_MAX, Done, Reach, batch_work};
 use super::unit::{Outcome, Unit, Work};
 use super::write_through::{BatchLimits, Memory, Status, TakenBack, WriteThrough};
 use super::{Batch, BatchWork, Committed, Database, DatabaseError};
@@ -27,9 +27,6 @@ use crate::telemetry::latency::Event;
 
 /// The most changes of one commit: larger batches gain little (63 000 rows/s at 1 024 against 50 000 at 64) and make their first reply late.
 const BATCH_CHANGES_MAX: usize = 2048;
-
-/// The most value bytes of one commit: what PostgreSQL parses in a few hundred milliseconds.
-const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 const BATCH_LIMITS: BatchLimits = BatchLimits { changes: BATCH_CHANGES_MAX, bytes: BATCH_BYTES_MAX };
 
@@ -94,7 +91,8 @@ pub struct Writer {
     settings: WriterSettings,
     epoch: i64,
     last_batch: i64,
-    last_commit: Instant,
+    /// When the last commit was sent: the ownership lasts from then.
+    last_sent: Instant,
     sweeps: Sweeps,
     last_touches: Instant,
     /// What is left of a batch that was split: a stack, the next to be sent is the last.
@@ -132,7 +130,7 @@ impl Writer {
             settings,
             epoch,
             last_batch,
-            last_commit: now,
+            last_sent: now,
             sweeps: Sweeps::default(),
             last_touches: now,
             chunks: Vec::new(),
@@ -171,7 +169,7 @@ impl Writer {
             self.flush_touches(self.clock.now_ms()).await?;
         }
         self.prune().await?;
-        if self.last_commit.elapsed() >= HEARTBEAT {
+        if self.last_sent.elapsed() >= HEARTBEAT {
             // Only its outcome matters: a renewal that fails has told the outage or the new owner already.
             let _ = self.commit_whole(BatchWork::Changes(Vec::new()), &mut Vec::new()).await?;
         }
@@ -241,7 +239,7 @@ impl Writer {
             let sent = Instant::now();
             match self.send(&batch).await {
                 Ok(committed) => {
-                    self.renew_after(sent).await;
+                    self.renew_outlasted().await;
                     return Ok(Ok(Done::of(&batch.work, &committed)));
                 }
                 Err(refusal @ (DatabaseError::Refused(_) | DatabaseError::Locked(_))) => return Ok(Err(refusal)),
@@ -281,16 +279,12 @@ impl Writer {
         }
     }
 
-    /// Renews the ownership after a commit that took long, as of hundreds of megabytes or of all keys: it lasts from when that was
-    /// sent, and whoever is answered now would be refused soon. The answer waits for it, but not for a database that hangs; if it
-    /// fails, the heartbeat of the same turn meets the same and sees to it.
-    async fn renew_after(&mut self, sent: Instant) {
-        if sent.elapsed() < HEARTBEAT {
-            return;
-        }
-        let renewal = Batch { number: self.last_batch + 1, work: BatchWork::Changes(Vec::new()) };
-        if !matches!(timeout(HEARTBEAT, self.send(&renewal)).await, Ok(Ok(_))) {
-            self.last_commit = sent;
+    /// Renews the ownership after a commit that outlasted it: whoever is answered now would be refused next. The answer waits for
+    /// that, but not for a database that hangs; what it meets, the heartbeat at the end of the turn meets again and sees to.
+    async fn renew_outlasted(&mut self) {
+        if !self.through.surely_owns(Instant::now()) {
+            let renewal = Batch { number: self.last_batch + 1, work: BatchWork::Changes(Vec::new()) };
+            let _ = timeout(HEARTBEAT, self.send(&renewal)).await;
         }
     }
 
@@ -310,7 +304,7 @@ impl Writer {
         };
         if result.is_ok() {
             self.last_batch = batch.number;
-            self.last_commit = Instant::now();
+            self.last_sent = sent;
             self.through.note_owned_until(sent + OWNED_FOR);
             self.count_commit(batch, sent.elapsed());
         } else {

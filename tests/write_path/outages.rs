@@ -1,7 +1,7 @@
 //! The database goes away: who is told what, what is taken back, and how the batch in doubt is settled.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use sojourn::clock::Expiry;
 use sojourn::database::memory::Memory;
@@ -11,9 +11,6 @@ use sojourn::database::writer::WriterEnd;
 use sojourn::keyspace::KeysError;
 
 use super::{MINUTE_MS, NOW_MS, PATIENCE, Rig, outage, outcome, settings, settle_down, settled, wait_until};
-
-/// So long that the ownership is renewed after it.
-const LONG_COMMIT: Duration = Duration::from_millis(2_100);
 
 #[tokio::test]
 async fn an_outage_fails_what_waits_and_refuses_what_comes() {
@@ -111,7 +108,7 @@ async fn after_a_renewal_in_doubt_what_waits_is_committed() {
     let slow = rig.set("slow", "1");
     settle_down().await;
     let next = rig.set("next", "1");
-    tokio::time::sleep(LONG_COMMIT).await;
+    wait_until("the end of the ownership", || !rig.through.surely_owns(Instant::now())).await;
     rig.database.spare_next();
     rig.database.fail_next(outage(true));
     rig.database.hold(false);

@@ -25,6 +25,9 @@ const TINY: usize = 1 << 20;
 const EVICTED_WITHIN: Duration = Duration::from_secs(30);
 const EVICTED_EVERY: Duration = Duration::from_millis(50);
 
+/// The URL of a database for the value of a key.
+type UrlOf<'a> = &'a dyn Fn(&str) -> String;
+
 fn measure(stage: &Stage<'_>) -> Result<Part> {
     let mut part = Part::new(
         "The most that is resident while the value is on its way, beyond what was before, over the size of the value. The cold \
@@ -37,15 +40,15 @@ fn measure(stage: &Stage<'_>) -> Result<Part> {
         Extent::Smoke => TINY,
     };
     // Each value has a database of its own: a server that finds the other one there warms it up meanwhile.
-    let url = |name: &str, key: &str| match name {
-        "Sojourn on PostgreSQL" => stage.postgres.url(&stage.postgres.create_database()),
-        "Sojourn on SQLite" => stage.sqlite(&format!("values-{}.db", key.replace(':', "-"))),
-        _ => "memory://".to_owned(),
-    };
+    let urls: [(&str, UrlOf<'_>); 3] = [
+        ("Sojourn on PostgreSQL", &|_| stage.postgres.url(&stage.postgres.create_database())),
+        ("Sojourn on SQLite", &|key| stage.sqlite(&format!("values-{}.db", key.replace(':', "-")))),
+        ("Sojourn, memory://", &|_| "memory://".to_owned()),
+    ];
     let mut rows = Vec::new();
-    for name in ["Sojourn on PostgreSQL", "Sojourn on SQLite", "Sojourn, memory://"] {
+    for (name, url) in urls {
         for (key, value) in [("sess:large", json(bytes)), ("large", vec![b'x'; bytes])] {
-            let server = Server::sojourn(&url(name, key), &["--maxmemory", "0"])?.ready()?;
+            let server = Server::sojourn(&url(key), &["--maxmemory", "0"])?.ready()?;
             let [set, get] = peaks(stage, &server, key, &value)?;
             // memory:// keeps what it holds twice, as its own database.
             if name != "Sojourn, memory://" {
