@@ -29,7 +29,8 @@ pub struct Memory {
     /// The epoch of this handle's ownership, 0 for none.
     epoch: Mutex<i64>,
     failures: Mutex<VecDeque<Option<DatabaseError>>>,
-    held: watch::Sender<bool>,
+    /// How many commits may go on before the next one waits.
+    passes: watch::Sender<u64>,
     commits: AtomicU64,
     away: AtomicBool,
     /// The key that no put is taken for.
@@ -72,7 +73,7 @@ impl Memory {
             identity,
             epoch: Mutex::new(0),
             failures: Mutex::default(),
-            held: watch::Sender::new(false),
+            passes: watch::Sender::new(u64::MAX),
             commits: AtomicU64::new(0),
             away: AtomicBool::new(false),
             refused: Mutex::default(),
@@ -106,7 +107,12 @@ impl Memory {
 
     /// While held, a commit waits before it does anything; so a test can look at what is in flight, or drop it.
     pub fn hold(&self, held: bool) {
-        self.held.send_replace(held);
+        self.passes.send_replace(if held { 0 } else { u64::MAX });
+    }
+
+    /// While held, one commit goes on.
+    pub fn let_one_pass(&self) {
+        self.passes.send_replace(1);
     }
 
     /// While away, `acquire`, `scan` and `load` fail with an outage, and so do commits.
@@ -270,9 +276,13 @@ impl Database for Memory {
         if epoch == 0 {
             return Err(outage("the connection was lost", false));
         }
-        let mut held = self.held.subscribe();
+        let mut passes = self.passes.subscribe();
         // The sender lives as long as `self`, so the wait cannot fail.
-        let _ = held.wait_for(|held| !held).await;
+        let _ = passes.wait_for(|left| *left > 0).await;
+        self.passes.send_if_modified(|left| {
+            *left -= u64::from(*left != u64::MAX);
+            false
+        });
         let committed = self.apply(epoch, batch);
         if !matches!(committed, Err(DatabaseError::Outage { .. } | DatabaseError::Fenced { .. })) {
             *self.epoch.lock() = epoch;
