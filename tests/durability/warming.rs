@@ -4,6 +4,7 @@ use super::server::{Server, wait_until};
 use super::support::resp::encode;
 
 const SESSIONS: usize = 4_000;
+const STARTS_MAX: usize = 10;
 
 fn key(number: usize) -> String {
     format!("sess:{number}")
@@ -19,6 +20,20 @@ fn warmed(server: &Server) -> u64 {
     server.info("warmed_values")
 }
 
+/// A start with room for some of them, and how many came. On a busy machine the allocator's holes may begin to count while they come,
+/// and the room is less than it was when they were chosen: such a start says nothing about the choice.
+fn start_with_little_room(url: &str) -> (Server, u64) {
+    for _ in 0..STARTS_MAX {
+        let mut server = Server::start(url, &["--maxmemory", "2mb"]);
+        let some = warmed(&server);
+        if server.info("memory_allocator") == 0 {
+            return (server, some);
+        }
+        assert!(server.stop().success());
+    }
+    panic!("holes counted at each of {STARTS_MAX} starts");
+}
+
 #[test]
 fn the_sessions_used_last_are_in_memory_after_a_start() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -29,8 +44,7 @@ fn the_sessions_used_last_are_in_memory_after_a_start() {
     client.write_all((0..SESSIONS).map(|number| encode(&["SET", &key(number), &session(number), "EX", &life(number)])));
     assert!(server.stop().success());
 
-    let mut server = Server::start(&url, &["--maxmemory", "2mb"]);
-    let some = warmed(&server);
+    let (mut server, some) = start_with_little_room(&url);
     assert!((500..SESSIONS as u64).contains(&some), "{some}: {}", server.log());
     assert!(server.info("used_memory") <= 2 * 1024 * 1024 * 9 / 10);
     let mut client = server.connect();
